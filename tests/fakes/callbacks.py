@@ -1,0 +1,60 @@
+"""The callbacks topic as a list per lane; the sink puts, the feed delivers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator, Sequence
+
+from connector.errors import KafkaUnavailable
+from connector.ports import Callback, LaneId
+
+Logs = defaultdict[LaneId, list[Callback | None]]
+
+
+class FakeCallbackFeed:
+    """Delivers what ``deliver`` finds behind each followed lane's position."""
+
+    def __init__(self, logs: Logs | None = None) -> None:
+        self.logs: Logs = defaultdict(list) if logs is None else logs
+        self.position: dict[LaneId, int] = {}
+        self.queue: asyncio.Queue[Sequence[tuple[LaneId, int, Callback | None]] | None] = asyncio.Queue(maxsize=100_000)
+
+    def put(self, lane: LaneId, callback: Callback | None) -> None:
+        self.logs[lane].append(callback)
+        self.deliver(lane)
+
+    def deliver(self, lane: LaneId) -> None:
+        if lane in self.position:
+            first, self.position[lane] = self.position[lane], len(self.logs[lane])
+            batch = [(lane, offset, self.logs[lane][offset]) for offset in range(first, len(self.logs[lane]))]
+            if batch:
+                self.queue.put_nowait(batch)
+
+    def follow(self, lane: LaneId, offset: int | None) -> None:
+        self.position[lane] = offset or 0
+        self.deliver(lane)
+
+    def unfollow(self, lane: LaneId) -> None:
+        self.position.pop(lane, None)
+
+    def close(self) -> None:
+        self.queue.put_nowait(None)
+
+    async def events(self) -> AsyncIterator[Sequence[tuple[LaneId, int, Callback | None]]]:
+        while (batch := await self.queue.get()) is not None:
+            yield batch
+
+
+class FakeCallbackSink:
+    """Puts into the feed it was given."""
+
+    def __init__(self, feed: FakeCallbackFeed) -> None:
+        self.feed = feed
+        self.unavailable = False
+
+    async def put(self, callback: Callback) -> None:
+        await asyncio.sleep(0)
+        if self.unavailable:
+            raise KafkaUnavailable("fake")
+        self.feed.put(callback.lane, callback)
