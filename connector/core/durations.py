@@ -13,7 +13,7 @@ _LONGEST_MS = 3_650 * _MS["d"]
 _NUMBER = r"(?P<number>\d{1,15}(?:\.\d{1,6})?)"
 _DURATION = re.compile(rf"{_NUMBER}\s*(?P<unit>ms|s|m|h|d)", re.ASCII)
 _RATE = re.compile(rf"{_NUMBER}\s*/\s*(?P<unit>[smh])", re.ASCII)
-_SIZE = re.compile(rf"{_NUMBER}\s*(?P<unit>[KMG]?i?B|[kmg]i?b)", re.ASCII)
+_SIZE = re.compile(rf"{_NUMBER}\s*(?P<unit>[kKMG]?i?B|[kmg]i?b)", re.ASCII)
 
 
 def parse_duration(text: str) -> int:
