@@ -1,0 +1,225 @@
+"""JSON lines on stderr, one per event: ``{"at": …, "level": …, "module": …, "event": "lane_claimed", …}``.
+
+Every event's name is in ``EVENTS``, with its meaning; what happened goes into the fields, never into the name. Phones, texts, PINs,
+tokens and secrets are taken out by ``redact`` before a line is rendered, whoever wrote it: this code, uvicorn or librdkafka.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import sys
+from collections.abc import Mapping
+from typing import Final, Literal, TextIO, cast
+
+import orjson
+import structlog
+from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
+
+Level = Literal["debug", "info", "warning", "error"]
+Format = Literal["json", "console"]
+
+EVENTS: Final[Mapping[str, str]] = {
+    # process
+    "starting": "the process begins; carries the version and the settings in force (secrets masked)",
+    "ready": "group joined, views current: the process takes its share",
+    "stopping": "a stop was asked for (signal): intake ends, lanes drain",
+    "stopped": "the process ends; carries the exit code",
+    "task_failed": "a part of the process broke; the process stops with exit code 1",
+    "http_listening": "an HTTP server took its port",
+    "http_stopped": "an HTTP server let go of its port",
+    "http_error": "a request broke inside the server (answered 500)",
+    "library": "a line of a library (uvicorn, librdkafka); ``module`` names it",
+    # rules and control
+    "rules_loaded": "the rules in force, by version",
+    "rules_refused": "changed rules hold errors: the old ones stay in force",
+    "paused": "a person paused a scope",
+    "resumed": "a person resumed a scope",
+    # Kafka
+    "kafka_error": "librdkafka reports an error; it goes on trying",
+    "kafka_fatal": "the producer is lost for good: all lanes are dropped and claimed anew with a new one",
+    "topic_created": "a missing topic was created with the right settings",
+    "lanes_assigned": "the group gave lanes to this process",
+    "lanes_revoked": "the group takes lanes back, in peace",
+    "lanes_lost": "the group gave lanes to somebody else already",
+    "commit_refused": "the broker refused an offset commit (the journal stays the truth)",
+    "registry_unavailable": "the schema registry cannot be asked: input waits",
+    # lanes
+    "lane_claimed": "a lane runs: its epoch, rows read, flows adopted",
+    "lane_dropped": "a lane was dropped and is claimed anew, by reason",
+    "lane_refused": "a lane's topics cannot be trusted: a person must act; the remedy is in the line",
+    "lane_drained": "a lane stopped with nothing open",
+    "lane_cut": "a lane was stopped at the end of the grace period with POSTs still open (they become doubts)",
+    "partitions_added": "an input topic grew while running: paused until `topics create --grow`",
+    # flows
+    "duplicate_event": "a known event was met again: no output",
+    "dead_letter": "a record can never be processed: reason, path and coordinates",
+    "flow_in_doubt": "an attempt may or may not have arrived",
+    "doubt_resolved": "a doubt ended: found, resent, or unknown",
+    "resent_after_doubt": "a flow was sent again after a doubt (audit)",
+    "double_accept": "a second attempt of a flow is proven accepted (audit)",
+    "flow_silent": "an accepted flow reached its deadline without an end",
+    "status_word_unknown": "Routee used a status word that no table knows",
+    # provider
+    "breaker_opened": "sending is held: provider, auth or balance",
+    "breaker_closed": "sending goes on",
+    "throttled": "Routee asked for less (429): the limiter slows down",
+    "token_refused": "Routee refused the application's id or secret",
+    # callbacks
+    "callback_unparsable": "a verified callback's body is no document of Routee: the flow is polled instead",
+    "callback_orphaned": "a verified callback for a flow that the lane does not know",
+    "callbacks_unavailable": "callbacks cannot be handed to Kafka now: answered 503, called again later",
+}
+
+MASK: Final = "[redacted]"
+
+_SECRET_KEYS: Final = frozenset(
+    {
+        "authorization",
+        "body",
+        "content",
+        "credentials",
+        "data",
+        "documents",
+        "headers",
+        "html",
+        "key",
+        "message_body",
+        "msisdn",
+        "params",
+        "password",
+        "payload",
+        "pepper",
+        "phone",
+        "phones",
+        "pin",
+        "recipient",
+        "recipients",
+        "secret",
+        "secrets",
+        "text",
+        "texts",
+        "to",
+        "token",
+        "value",
+    }
+)
+_SECRET_ENDINGS: Final = ("_secret", "_secrets", "_token", "_password", "_phone", "_pin", "_pepper", "_recipient", ".password", ".secret")
+
+# In this order: what must stay readable (group "keep": uuid, ISO time, topic/partition/offset, IPv4), then what must go.
+_SENSITIVE: Final = re.compile(
+    r"""
+      (?P<keep>
+          \b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b
+        | \b\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:[.,]\d{1,9})?)?(?:Z|[+-]\d\d:?\d\d)?)?(?![\d-])
+        | (?<![\w/.-])[a-z_][\w.-]*/\d{1,6}/\d{1,19}(?![\w/])
+        | (?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?![\w.])
+      )
+    | (?P<scheme>\b(?:bearer|basic)\s+)[\w.~+/=-]+
+    | (?P<path>/callbacks/v1/[\w-]+/)[\w.~=-]+
+    | (?P<pair>["']?\b[\w.]*(?:password|secret|token|pin|pepper|phone)["']?\s*[=:]\s*)(?:"[^"]*"|'[^']*'|[^\s,;&"']+)
+    | \beyJ[\w-]{8,}\.[\w-]+\.[\w-]+
+    | (?<![0-9a-z])\+?\d(?:[ ()-]{0,2}\d){6,}(?![0-9a-z])
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
+_SHORTEST: Final = 7  # no phone and no token is shorter
+_DEPTH: Final = 6
+
+
+def redact_text(text: str) -> str:
+    """``text`` without phones (runs of 7 digits or more), bearer tokens, callback tokens and ``secret=…`` pairs."""
+    return _SENSITIVE.sub(_masked, text) if len(text) >= _SHORTEST else text
+
+
+def _masked(match: re.Match[str]) -> str:
+    if kept := match["keep"]:
+        return kept
+    return (match["scheme"] or match["path"] or match["pair"] or "") + MASK
+
+
+def is_secret_key(key: str) -> bool:
+    """Whether a field of that name is masked whole."""
+    word = key.lower().replace("-", "_")
+    return word in _SECRET_KEYS or word.endswith(_SECRET_ENDINGS)
+
+
+def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Processor: mask fields by name, and what looks like personal data in every string, at any depth."""
+    for key, value in event.items():
+        event[key] = MASK if is_secret_key(key) and value is not None else _clean(value, _DEPTH)
+    return event
+
+
+def _clean(value: object, depth: int) -> object:
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, str):
+        return redact_text(str(value))
+    if isinstance(value, bytes | bytearray | memoryview):
+        return f"[{len(value)} bytes]"
+    if depth and isinstance(value, Mapping):
+        return {str(key): MASK if is_secret_key(str(key)) and item is not None else _clean(item, depth - 1) for key, item in value.items()}
+    if depth and isinstance(value, list | tuple | set | frozenset):
+        return [_clean(item, depth - 1) for item in value]
+    return redact_text(str(value))
+
+
+def configure(level: Level = "info", format: Format = "json", stream: TextIO | None = None) -> None:  # noqa: A002 - the setting's own name
+    """Send every log line of the process to ``stream`` (None: stderr) in that format. Call it once, first thing."""
+    target = sys.stderr if stream is None else stream
+    shared = _processors()
+    renderer = _renderer(format, colours=target.isatty())
+    handler = logging.StreamHandler(target)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[structlog.stdlib.add_logger_name, _library_line, *shared],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        )
+    )
+    logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
+    for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
+        logging.getLogger(name).handlers.clear()
+        logging.getLogger(name).propagate = True
+    structlog.configure(
+        processors=[*shared, renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
+        logger_factory=structlog.WriteLoggerFactory(target),
+        cache_logger_on_first_use=True,
+    )
+
+
+def get_logger(name: str) -> FilteringBoundLogger:
+    """Logger of a module: ``get_logger(__name__).info("lane_claimed", lane=str(lane), epoch=epoch)``."""
+    return cast("FilteringBoundLogger", structlog.get_logger(module=name.removeprefix("connector.")))
+
+
+def _processors() -> list[Processor]:
+    return [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
+        structlog.processors.format_exc_info,
+        redact,
+    ]
+
+
+def _renderer(format: Format, *, colours: bool) -> Processor:  # noqa: A002 - the setting's own name
+    if format == "console":
+        return structlog.dev.ConsoleRenderer(colors=colours, timestamp_key="at")
+    return _json
+
+
+def _json(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
+    first = {name: event.pop(name, None) for name in ("at", "level", "module", "event")}
+    line = {**first, **event}
+    try:
+        return orjson.dumps(line, option=orjson.OPT_NON_STR_KEYS, default=str).decode()
+    except orjson.JSONEncodeError:  # an integer beyond 64 bits, a lone surrogate: a line is never lost for that
+        return json.dumps(line, default=str)
+
+
+def _library_line(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Turn a library's free text into a field of the one event ``library``: names stay a closed set."""
+    return {"module": event.pop("logger"), **event, "event": "library", "message": str(event.get("event"))}
