@@ -8,7 +8,7 @@ import sys
 def missing() -> str:
     """What keeps this Python from making an environment, with the remedy; an empty text when nothing does."""
     name = f"python{sys.version_info[0]}.{sys.version_info[1]}"
-    if sys.version_info < (3, 11):  # noqa: UP036: this is the one file that an older Python gets to run
+    if sys.version_info < (3, 11):  # noqa: UP036 - this is the one file that an older Python gets to run
         return f"{sys.executable} is {name}, but Python 3.11 or newer is needed. Install one and name it: make PYTHON=python3.12 …"
     if importlib.util.find_spec("venv") and importlib.util.find_spec("ensurepip"):
         return ""
