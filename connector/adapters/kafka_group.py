@@ -1,0 +1,332 @@
+"""``ports.Source``: the member of the consumer group on the input topics.
+
+One thread owns the consumer (librdkafka's ``Consumer`` may be used by one thread only): it polls, also while fetching rests, and runs the
+calls that the event loop posts to it. A lane's records carry the *generation* of the ``start`` they belong to; what an earlier
+generation still had on its way is dropped, so after ``start``, ``release`` or ``Lost`` nothing stale is ever delivered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import itertools
+import queue
+import threading
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from connector.adapters.kafka_client import KafkaOptions, error_counter, error_of, group_config, library_logger, reader_config, unavailable
+from connector.adapters.kafka_handover import Commands, Handover
+from connector.adapters.kafka_reader import Seat, record_of
+from connector.core.model import Record
+from connector.errors import KafkaUnavailable
+from connector.logs import get_logger
+from connector.metrics import Metrics
+from connector.ports import Arrived, Assigned, LaneId, Lost, Revoked, SourceEvent
+
+_LOG = get_logger(__name__)
+_POLL_S: Final = 0.05
+_LAG_EVERY_S: Final = 1.0
+_BATCH: Final = 500
+_PERMITS: Final = 16 * 1024 * 1024
+_RECORD_COST: Final = 4096  # beside its bytes: bounds the number of small records that wait, too
+_REBUILD_AFTER_S: Final = 1.0
+_ASK_S: Final = 10.0
+
+
+class Lag(NamedTuple):
+    """How far a topic's lanes of this process are behind: records not yet fetched, and the age of the last one fetched if there are."""
+
+    records: int
+    seconds: float
+
+
+@dataclass(slots=True)
+class _LaneState:
+    """The owner thread's view of one assigned lane."""
+
+    generation: int = 0  # 0: assigned, not started
+    position: int = 0  # the next offset to deliver; anything below is stale
+    seek: bool = False  # the broker side still stands elsewhere
+    held: bool = False
+    paused: bool = True
+    timestamp_ms: int = 0
+
+    @property
+    def is_flowing(self) -> bool:
+        return self.generation > 0 and not self.seek
+
+
+class _Fetched(NamedTuple):
+    groups: list[tuple[LaneId, int, list[Record]]]
+
+
+class GroupSource:
+    """Make it on the running loop; iterating ``events`` joins the group."""
+
+    def __init__(self, options: KafkaOptions, topics: Sequence[str], metrics: Metrics, *, release_wait_s: float = 12.0) -> None:
+        """``release_wait_s``: how long a revocation waits for ``Revoked.release``; then the lanes are ``Lost``."""
+        loop = asyncio.get_running_loop()
+        self._options = options
+        self._topics = list(topics)
+        self._metrics = metrics
+        self._release_wait_s = release_wait_s
+        self._count_error = error_counter(metrics)
+        self._handover: Handover[SourceEvent | _Fetched] = Handover(loop, _PERMITS)
+        self._commands = Commands(loop)
+        self._commits: queue.SimpleQueue[tuple[Mapping[LaneId, int], asyncio.Future[bool]]] = queue.SimpleQueue()
+        self._offsets = Seat(lambda: reader_config(options, group_id=options.group_id), "kafka-offsets")
+        self._generations = itertools.count(1)
+        self._live: dict[LaneId, int] = {}  # loop side: the generation whose records may be delivered
+        self._lanes: dict[LaneId, _LaneState] = {}  # thread side
+        self._lag: Mapping[str, Lag] = {}
+        self._broken = False
+        self._closing = threading.Event()
+        self._gone = asyncio.Event()
+        self._loop = loop
+        self._thread = threading.Thread(target=self._run, name="kafka-group", daemon=True)
+
+    # ------------------------------------------------------------------------------------------------------ the loop's side
+
+    async def events(self) -> AsyncIterator[SourceEvent]:
+        """Everything that happens, in order; ends after ``close``."""
+        self._thread.start()
+        async for item in self._handover.items():
+            if isinstance(item, _Fetched):
+                records = tuple(record for lane, generation, group in item.groups if self._live.get(lane) == generation for record in group)
+                if records:
+                    yield Arrived(records)
+                continue
+            if isinstance(item, Lost):
+                self._forget_live(item.lanes)
+            yield item
+
+    def start(self, lane: LaneId, offset: int) -> None:
+        """Seek to ``offset`` and let the lane's records flow; may be called again (a lane claimed anew)."""
+        generation = self._live[lane] = next(self._generations)
+        self._commands.post(functools.partial(self._start, lane, offset, generation))
+
+    def hold(self, lanes: Sequence[LaneId], held: bool) -> None:
+        """Pause or resume fetching; what was fetched before may still arrive."""
+        self._commands.post(functools.partial(self._hold, tuple(lanes), held))
+
+    async def commit(self, offsets: Mapping[LaneId, int]) -> bool:
+        """Commit next-to-read offsets; False when refused, or when a lane is not this member's any more."""
+        if self._gone.is_set():
+            return False
+        future: asyncio.Future[bool] = self._loop.create_future()
+        self._commits.put((dict(offsets), future))
+        self._commands.post(self._commit)
+        return await future
+
+    async def committed(self, lane: LaneId) -> int | None:
+        """The committed offset; with none, where ``start_from`` begins (never None here). Raises KafkaUnavailable."""
+        return await self._offsets.run(functools.partial(self._ask_committed, lane))
+
+    def lag(self) -> Mapping[str, Lag]:
+        """Per topic, as of the last second; the worst lane's age. Costs nothing."""
+        return self._lag
+
+    async def close(self) -> None:
+        """Leave the group: lanes are ``Revoked`` first, so go on reading ``events`` until it ends."""
+        self._closing.set()
+        if self._thread.ident is not None:
+            await self._gone.wait()
+        await self._offsets.close()
+
+    def _release(self, lanes: tuple[LaneId, ...], released: threading.Event) -> None:
+        self._forget_live(lanes)
+        self._commands.post(released.set)  # behind every commit posted so far
+
+    def _forget_live(self, lanes: tuple[LaneId, ...]) -> None:
+        for lane in lanes:
+            self._live.pop(lane, None)
+
+    def _bury(self) -> None:
+        self._gone.set()
+        self._commands.run()
+
+    # ------------------------------------------------------------------------------------------------------ the thread's side
+
+    def _run(self) -> None:
+        error: BaseException | None = None
+        try:
+            while not self._closing.is_set():
+                self._be_member()
+        except Exception as broken:  # noqa: BLE001 - carried over to whoever reads the events
+            error = broken
+        self._handover.end(error)
+        self._loop.call_soon_threadsafe(self._bury)
+
+    def _be_member(self) -> None:
+        """One consumer's life: until close, or a fatal error (then all lanes are lost and a new consumer joins)."""
+        self._broken = False
+        consumer = self._consumer = Consumer(group_config(self._options, self._on_error), logger=library_logger())
+        consumer.subscribe(self._topics, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost)
+        measured = 0.0
+        while not self._closing.is_set() and not self._broken:
+            self._commands.run()
+            self._seek_and_pause()
+            first = consumer.poll(_POLL_S)
+            if first is not None:
+                self._deliver([first, *consumer.consume(_BATCH - 1, 0)])
+            if time.monotonic() - measured > _LAG_EVERY_S:
+                measured = time.monotonic()
+                self._measure()
+        if self._broken:
+            self._lose(tuple(self._lanes))
+            self._closing.wait(_REBUILD_AFTER_S)
+        consumer.close()
+        self._lanes.clear()
+
+    def _on_error(self, error: KafkaError) -> None:
+        self._count_error(error)
+        self._broken = self._broken or error.fatal()
+
+    def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        consumer.incremental_assign(partitions)
+        consumer.pause(partitions)
+        lanes = _lanes_of(partitions)
+        for lane in lanes:
+            self._lanes[lane] = _LaneState()
+        if lanes:
+            self._handover.put(Assigned(lanes))
+
+    def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        lanes = tuple(lane for lane in _lanes_of(partitions) if lane in self._lanes)
+        if lanes:
+            released = threading.Event()
+            self._handover.put(Revoked(lanes, functools.partial(self._release, lanes, released)))
+            deadline = time.monotonic() + self._release_wait_s
+            while not released.is_set() and time.monotonic() < deadline:
+                self._commands.run(_POLL_S)
+            if not released.is_set():
+                self._handover.put(Lost(lanes))
+            self._forget(lanes)
+        consumer.incremental_unassign(partitions)
+
+    def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._lose(_lanes_of(partitions))
+        consumer.incremental_unassign(partitions)
+
+    def _lose(self, lanes: tuple[LaneId, ...]) -> None:
+        self._forget(lanes)
+        if lanes:
+            self._handover.put(Lost(lanes))
+
+    def _forget(self, lanes: tuple[LaneId, ...]) -> None:
+        for lane in lanes:
+            self._lanes.pop(lane, None)
+
+    def _start(self, lane: LaneId, offset: int, generation: int) -> None:
+        if (state := self._lanes.get(lane)) is not None:
+            state.generation, state.position, state.seek = generation, offset, True
+
+    def _hold(self, lanes: tuple[LaneId, ...], held: bool) -> None:
+        for lane in lanes:
+            if (state := self._lanes.get(lane)) is not None:
+                state.held = held
+
+    def _seek_and_pause(self) -> None:
+        """Bring the consumer to what the lanes want: seeks first (paused: nothing flows from the old place), then pauses and resumes."""
+        full = self._handover.full()
+        moves: dict[bool, list[TopicPartition]] = {True: [], False: []}
+        for lane, state in self._lanes.items():
+            paused = state.generation == 0 or state.held or full
+            if state.seek:
+                paused = not self._sought(lane, state) or paused
+            if paused != state.paused:
+                state.paused = paused
+                moves[paused].append(TopicPartition(lane.topic, lane.partition))
+        if moves[True]:
+            self._consumer.pause(moves[True])
+        if moves[False]:
+            self._consumer.resume(moves[False])
+
+    def _sought(self, lane: LaneId, state: _LaneState) -> bool:
+        here = TopicPartition(lane.topic, lane.partition, state.position)
+        try:
+            if not state.paused:
+                self._consumer.pause([here])
+                state.paused = True
+            self._consumer.seek(here)
+        except KafkaException:  # just assigned, its fetcher is not up yet: tried again at the next turn
+            return False
+        state.seek = False
+        return True
+
+    def _deliver(self, messages: list[Message]) -> None:
+        groups: dict[LaneId, list[Record]] = {}
+        weight = 0
+        for message in messages:
+            error = message.error()
+            if error is not None:
+                self._on_error(error)
+                continue
+            record = record_of(message)
+            lane = LaneId(record.topic, record.partition)
+            state = self._lanes.get(lane)
+            if state is not None and state.is_flowing and record.offset >= state.position:
+                state.position, state.timestamp_ms = record.offset + 1, record.timestamp_ms
+                groups.setdefault(lane, []).append(record)
+                weight += record.size + _RECORD_COST
+        if groups:
+            self._handover.put(_Fetched([(lane, self._lanes[lane].generation, group) for lane, group in groups.items()]), weight)
+
+    def _commit(self) -> None:
+        """One request for every commit asked for so far."""
+        asked: list[tuple[Mapping[LaneId, int], asyncio.Future[bool]]] = []
+        while not self._commits.empty():
+            asked.append(self._commits.get_nowait())
+        owned = {lane: offset for offsets, _ in asked for lane, offset in offsets.items() if lane in self._lanes}
+        done = self._committed_lanes(owned) if owned else set()
+        for offsets, future in asked:
+            self._loop.call_soon_threadsafe(_resolve, future, all(lane in done for lane in offsets))
+
+    def _committed_lanes(self, offsets: Mapping[LaneId, int]) -> set[LaneId]:
+        wanted = [TopicPartition(lane.topic, lane.partition, offset) for lane, offset in offsets.items()]
+        try:
+            answers = self._consumer.commit(offsets=wanted, asynchronous=False)
+        except KafkaException as refused:
+            error = error_of(refused)
+            _LOG.warning("commit_refused", code=error.name() if error else "UNKNOWN", lanes=[str(lane) for lane in offsets])
+            return set()
+        return {LaneId(answer.topic, answer.partition) for answer in answers if answer.error is None}
+
+    def _measure(self) -> None:
+        now_ms = time.time() * 1000
+        lag = dict.fromkeys(self._topics, Lag(0, 0.0))
+        for lane, state in self._lanes.items():
+            if not state.is_flowing:
+                continue
+            _, high = self._consumer.get_watermark_offsets(TopicPartition(lane.topic, lane.partition), cached=True)
+            if high > state.position:
+                age = max(now_ms - state.timestamp_ms, 0) / 1000 if state.timestamp_ms else 0.0
+                before = lag[lane.topic]
+                lag[lane.topic] = Lag(before.records + high - state.position, max(before.seconds, age))
+        self._lag = lag
+
+    def _ask_committed(self, lane: LaneId, consumer: Consumer) -> int:
+        here = TopicPartition(lane.topic, lane.partition)
+        (answer,) = consumer.committed([here], timeout=_ASK_S)
+        if answer.error is not None:
+            raise unavailable("asking for the committed offset", answer.error)
+        if answer.offset >= 0:
+            return answer.offset
+        low, high = consumer.get_watermark_offsets(here, timeout=_ASK_S)
+        if high < 0:
+            raise KafkaUnavailable("asking for the log's ends: no answer")
+        return low if self._options.start_from == "earliest" else high
+
+
+def _lanes_of(partitions: Sequence[TopicPartition]) -> tuple[LaneId, ...]:
+    return tuple(LaneId(partition.topic, partition.partition) for partition in partitions)
+
+
+def _resolve(future: asyncio.Future[bool], done: bool) -> None:
+    if not future.done():
+        future.set_result(done)

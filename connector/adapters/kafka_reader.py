@@ -1,0 +1,247 @@
+"""Reading by hand: scans to the end of a log, short ranges, single records; each consumer has a thread of its own.
+
+Two kinds of seats: *scans* may take minutes (a claim), *looks* must be quick (a gap is read while a lane waits), so one never queues
+behind the other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message, TopicPartition
+
+from connector.adapters.kafka_client import (
+    NO_SUCH_LOG,
+    PARTITION_EOF,
+    KafkaOptions,
+    error_counter,
+    library_logger,
+    reader_config,
+    unavailable,
+)
+from connector.core.model import Record
+from connector.errors import KafkaUnavailable, LaneRefused
+from connector.metrics import Metrics
+from connector.ports import Entry, LaneId
+
+T = TypeVar("T")
+
+BATCH: Final = 10_000
+_TURN_S: Final = 0.5  # one turn of waiting in the thread; between turns a scan can be cut
+
+
+@dataclass(slots=True)
+class Cursor:
+    """How far one read has come. ``ended`` is the log's end as last reported, None until then."""
+
+    topic: str
+    partition: int
+    position: int
+    ended: int | None = None
+
+
+class Seat:
+    """One consumer and its thread. Everything in it runs in that thread, one call at a time."""
+
+    def __init__(self, config: Callable[[], dict[str, object]], name: str) -> None:
+        self._config = config
+        self._consumer: Consumer | None = None
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=name)
+        self.cut = threading.Event()  # the caller was cancelled: a long read gives up at its next turn
+
+    async def run(self, function: Callable[[Consumer], T]) -> T:
+        """Run it in the thread; the call is awaited to its end even when cancelled, so that reads never overlap."""
+        call = asyncio.get_running_loop().run_in_executor(self._thread, self._guarded, function)
+        try:
+            return await asyncio.shield(call)
+        except asyncio.CancelledError:
+            self.cut.set()
+            await asyncio.wait([call])
+            self.cut.clear()
+            raise
+
+    def _guarded(self, function: Callable[[Consumer], T]) -> T:
+        if self._consumer is None:
+            self._consumer = Consumer(self._config(), logger=library_logger())
+        try:
+            return function(self._consumer)
+        except KafkaException as cause:
+            raise unavailable("reading", cause) from cause
+
+    async def close(self) -> None:
+        """Close the consumer and end the thread."""
+        if self._consumer is not None:
+            await self.run(lambda consumer: consumer.close())
+        self._thread.shutdown(wait=False)
+
+
+class ReadingPool:
+    """Consumers for reading outside the group; made when first used, kept connected."""
+
+    def __init__(self, options: KafkaOptions, metrics: Metrics, *, scans: int = 2, looks: int = 2, patience_s: float = 30.0) -> None:
+        """``patience_s``: without any sign of the broker for that long, a read raises KafkaUnavailable."""
+        report = error_counter(metrics)
+        self._patience_s = patience_s
+        self._scans = self._seats(scans, lambda: reader_config(options, error_cb=report), "kafka-scan")
+        looking = {"queued.min.messages": 100, "fetch.wait.max.ms": 100}
+        self._looks = self._seats(looks, lambda: reader_config(options, error_cb=report) | looking, "kafka-look")
+
+    @staticmethod
+    def _seats(count: int, config: Callable[[], dict[str, object]], name: str) -> asyncio.Queue[Seat]:
+        seats: asyncio.Queue[Seat] = asyncio.Queue(maxsize=count)
+        for number in range(count):
+            seats.put_nowait(Seat(config, f"{name}-{number}"))
+        return seats
+
+    async def scan(
+        self, topic: str, partition: int, *, past: int = -1, start: int = OFFSET_BEGINNING
+    ) -> AsyncGenerator[list[Message], None]:
+        """Messages from ``start`` until the position is beyond ``past`` and the end of the log was reported *there*.
+
+        Batches of at most ``BATCH``. Raises KafkaUnavailable when nothing moves for ``patience_s``, LaneRefused when there is no such log.
+        """
+        async with _seated(self._scans) as seat:
+            cursor = Cursor(topic, partition, max(start, 0))
+            await seat.run(lambda consumer: _assign(consumer, topic, partition, start))
+            try:
+                heard = time.monotonic()
+                while cursor.ended is None or cursor.ended <= past:
+                    batch, moved = await seat.run(lambda consumer: _turn(consumer, cursor))
+                    heard = self._still_patient(heard, moved=moved)
+                    if batch:
+                        yield batch
+            finally:
+                await seat.run(lambda consumer: consumer.unassign())
+
+    async def between(self, topic: str, partition: int, first: int, last: int) -> list[Message]:
+        """The messages with first ≤ offset ≤ last that are still there."""
+        if first > last:
+            return []
+        async with _seated(self._looks) as seat:
+            return await seat.run(lambda consumer: self._range(consumer, seat.cut, LaneId(topic, partition), first, last))
+
+    def _range(self, consumer: Consumer, cut: threading.Event, log: LaneId, first: int, last: int) -> list[Message]:
+        found: list[Message] = []
+        cursor = Cursor(log.topic, log.partition, first)
+        _assign(consumer, log.topic, log.partition, first)
+        try:
+            heard = time.monotonic()
+            while cursor.position <= last and cursor.ended is None and not cut.is_set():
+                batch, moved = _turn(consumer, cursor, min(last - cursor.position + 1, BATCH))
+                heard = self._still_patient(heard, moved=moved)
+                found += [message for message in batch if first <= _offset(message) <= last]
+        finally:
+            consumer.unassign()
+        return found
+
+    def _still_patient(self, heard: float, *, moved: bool) -> float:
+        now = time.monotonic()
+        if not moved and now - heard > self._patience_s:
+            raise KafkaUnavailable("reading: no answer from the broker")
+        return now if moved else heard
+
+    async def ends(self, partitions: Mapping[str, int]) -> dict[str, int]:
+        """End offset (high watermark) of one partition per topic."""
+
+        def ask(consumer: Consumer) -> dict[str, int]:
+            return {
+                topic: consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=self._patience_s)[1]
+                for topic, partition in partitions.items()
+            }
+
+        async with _seated(self._looks) as seat:
+            return await seat.run(ask)
+
+    async def close(self) -> None:
+        """Close every consumer, once its present read has ended."""
+        for seats in (self._scans, self._looks):
+            for _ in range(seats.maxsize):
+                await (await seats.get()).close()
+
+
+class KafkaPast:
+    """``ports.Past`` on the input topics."""
+
+    def __init__(self, pool: ReadingPool) -> None:
+        self._pool = pool
+
+    async def record(self, lane: LaneId, offset: int) -> Record | None:
+        """The record at exactly that offset, or None when retention or compaction took it."""
+        found = await self._pool.between(lane.topic, lane.partition, offset, offset)
+        return record_of(found[0]) if found else None
+
+
+@asynccontextmanager
+async def _seated(seats: asyncio.Queue[Seat]) -> AsyncIterator[Seat]:
+    seat = await seats.get()
+    try:
+        yield seat
+    finally:
+        seats.put_nowait(seat)
+
+
+def _assign(consumer: Consumer, topic: str, partition: int, start: int) -> None:
+    consumer.assign([TopicPartition(topic, partition, start)])
+
+
+def _turn(consumer: Consumer, cursor: Cursor, wanted: int = BATCH) -> tuple[list[Message], bool]:
+    """Wait a little for something, then take what is there: the messages, and whether the broker gave any sign of life."""
+    first = consumer.poll(_TURN_S)
+    if first is None:
+        return [], False
+    got = [first, *(consumer.consume(wanted - 1, 0) if wanted > 1 else ())]
+    batch: list[Message] = []
+    moved = False
+    for message in got:
+        error = message.error()
+        if error is None:
+            batch.append(message)
+            cursor.position, cursor.ended, moved = _offset(message) + 1, None, True
+        elif error.code() == PARTITION_EOF:
+            cursor.position = cursor.ended = _offset(message)
+            moved = True
+        elif error.code() in NO_SUCH_LOG or error.fatal():
+            raise LaneRefused(
+                f"{cursor.topic}/{cursor.partition} cannot be read ({error.name()}): check the topic and the rights to it, "
+                "then run `failover-connector topics create`"
+            )
+    return batch, moved
+
+
+def _offset(message: Message) -> int:
+    offset = message.offset()
+    return -1 if offset is None else offset
+
+
+def entry_of(message: Message) -> Entry:
+    """One row as it stands in the log."""
+    return Entry(_offset(message), message.key() or b"", message.value() or b"", message.timestamp()[1])
+
+
+def record_of(message: Message) -> Record:
+    """One input record, undecoded."""
+    return Record(
+        message.topic() or "",
+        message.partition() or 0,
+        _offset(message),
+        message.timestamp()[1],
+        message.key(),
+        message.value(),
+        headers_of(message),
+    )
+
+
+def headers_of(message: Message) -> tuple[tuple[str, bytes | None], ...]:
+    """Headers as (name, bytes), in their order."""
+    headers: object = message.headers()
+    if not headers:
+        return ()
+    pairs: Sequence[tuple[str, str | bytes | None]] = list(headers.items()) if isinstance(headers, dict) else list(headers)  # type: ignore[call-overload]
+    return tuple((name, value.encode() if isinstance(value, str) else value) for name, value in pairs)
