@@ -74,8 +74,9 @@ def unwrap(document: object) -> Mapping[str, Any] | None:
 
 def objects(value: object, limit: int) -> list[Mapping[str, Any]]:
     """The objects of an array, or of one object in its place."""
-    found = value if isinstance(value, list) else [value]
-    return [item for item in found if isinstance(item, dict)][:limit]
+    found: list[object] = value if isinstance(value, list) else [value]
+    dicts: list[Mapping[str, Any]] = [item for item in found if isinstance(item, dict)]
+    return dicts[:limit]
 
 
 def string(value: object, limit: int) -> str | None:

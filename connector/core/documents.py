@@ -147,7 +147,7 @@ def _report(order: int, channel: Channel, entry: Entry) -> StepReport | None:
 
 
 def _status(entry: Entry) -> dict[str, object]:
-    """Name, detail, description and time of a step's status: an object (``name`` or, in the old revision, ``status``) or OTP's flat form."""
+    """Name, detail, description, time of a step's status: an object (``name``, in the old revision ``status``) or OTP's flat form."""
     given = entry.get("status")
     if not isinstance(given, dict):
         return {
@@ -267,14 +267,9 @@ def page_items(document: object) -> tuple[list[object], bool] | None:
 
 def _left_spring(page: Entry) -> bool | None:
     """Whether more is to come; None when the page does not say."""
-    items, number, pages, total = (
-        page["content"],
-        integer(page.get("number")),
-        integer(page.get("totalPages")),
-        integer(page.get("totalElements")),
-    )
-    if not items:
-        return bool(total) if not number else False
+    number, pages = integer(page.get("number")), integer(page.get("totalPages"))
+    if not page["content"]:
+        return not number and bool(integer(page.get("totalElements")))
     last = page.get("last")
     counted = None if number is None or pages is None else number + 1 < pages
     if isinstance(last, bool):

@@ -150,7 +150,9 @@ class FlowProgress:
     def from_compact(cls, fields: Sequence[Any]) -> FlowProgress:
         """What ``compact`` wrote. Raises ValueError for anything else."""
         try:
-            head, steps, planned, code, price = [*fields, *[None] * (_COMPACT_FIELDS - len(fields))]
+            padded = list(fields)
+            padded.extend([None] * (_COMPACT_FIELDS - len(fields)))
+            head, steps, planned, code, price = padded
             flags = int(head[2:])
             return cls(
                 api=_API_OF[head[0]],
@@ -158,8 +160,7 @@ class FlowProgress:
                 delivered=bool(flags & _DELIVERED),
                 terminal=bool(flags & _TERMINAL),
                 steps=tuple(
-                    StepProgress(int(order), _CHANNEL_OF[channel], _STEP_OF[status])
-                    for order, channel, status in _COMPACT_STEP.findall(steps)
+                    StepProgress(int(match[1]), _CHANNEL_OF[match[2]], _STEP_OF[match[3]]) for match in _COMPACT_STEP.finditer(steps)
                 ),
                 status_code=code,
                 total_price=None if price is None else Decimal(price),
@@ -198,8 +199,8 @@ def accepted(report: FlowReport | None, *, api: Api, planned: int = 0) -> tuple[
 def merge(progress: FlowProgress, report: FlowReport, origin: Origin) -> tuple[FlowProgress, tuple[Change, ...]]:
     """``progress`` and what ``report`` adds to it, with one Change for each step that moved.
 
-    The flow's own move goes with the last step that moved, or stands alone. An answer's *Succeeded* (origin RESPONSE) counts as IN_PROGRESS:
-    it only says that the message was taken (contract §4.5, §12 no. 2).
+    The flow's own move goes with the last step that moved, or stands alone. An answer's *Succeeded* (origin RESPONSE) counts as
+    IN_PROGRESS: it only says that the message was taken (contract §4.5, §12 no. 2).
     """
     states = [progress]
     moved: list[StepReport] = []
