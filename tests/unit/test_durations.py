@@ -11,7 +11,16 @@ from connector.core.durations import format_duration, parse_duration, parse_rate
 
 @pytest.mark.parametrize(
     ("text", "milliseconds"),
-    [("500ms", 500), ("5s", 5_000), ("10m", 600_000), ("2h", 7_200_000), ("3d", 259_200_000), ("1.5h", 5_400_000), (" 0.5s ", 500), ("0s", 0)],
+    [
+        ("500ms", 500),
+        ("5s", 5_000),
+        ("10m", 600_000),
+        ("2h", 7_200_000),
+        ("3d", 259_200_000),
+        ("1.5h", 5_400_000),
+        (" 0.5s ", 500),
+        ("0s", 0),
+    ],
 )
 def test_durations_are_milliseconds(text: str, milliseconds: int) -> None:
     """Every documented unit is read, with a decimal part where it is exact."""
@@ -44,7 +53,9 @@ def test_what_is_no_rate_is_refused(text: str) -> None:
         parse_rate(text)
 
 
-@pytest.mark.parametrize(("text", "size"), [("64MB", 64_000_000), ("1kB", 1_000), ("64 MiB", 64 * 2**20), ("2GB", 2 * 10**9), ("10B", 10), ("1.5KiB", 1536)])
+@pytest.mark.parametrize(
+    ("text", "size"), [("64MB", 64_000_000), ("1kB", 1_000), ("64 MiB", 64 * 2**20), ("2GB", 2 * 10**9), ("10B", 10), ("1.5KiB", 1536)]
+)
 def test_sizes_are_bytes(text: str, size: int) -> None:
     """Decimal units are powers of 1000, binary ones of 1024."""
     assert parse_size(text) == size
