@@ -65,7 +65,7 @@ lock: $(VENV)/.dev ## Make the three locks anew from pyproject.toml (ARGS=--upgr
 	@$(COMPILE) --extra dev --build-deps-for editable -c requirements.lock -o requirements-dev.lock pyproject.toml
 
 image: ## Build the container image (IMAGE=name:tag)
-	docker build --tag $(IMAGE) .
+	docker build --tag $(IMAGE) --build-arg VERSION="$$(git describe --tags --always --dirty)" --build-arg REVISION="$$(git rev-parse HEAD)" .
 
 clean: ## Remove the environment and all caches
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage build dist
