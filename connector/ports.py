@@ -135,7 +135,7 @@ class Journal(Protocol):
         ...
 
     def scan(self, lane: LaneId, past: int) -> AsyncIterator[Sequence[Entry]]:
-        """All rows from the log's start until the position is beyond ``past`` *and* the end of the log was reported, in batches."""
+        """All rows from the log's start until the position is beyond ``past`` *and* the log's end was reported, in batches."""
         ...
 
     async def between(self, lane: LaneId, first: int, last: int) -> Sequence[Entry]:
@@ -149,8 +149,13 @@ class Journal(Protocol):
 class Outbox(Protocol):
     """Send and status events on their way out. All events of a lane go to one partition of each topic (hash of the lane)."""
 
-    def emit(self, lane: LaneId, event: OutputEvent, recipient: str | None, headers: Sequence[tuple[str, bytes]]) -> Future[tuple[str, int]]:
-        """Queue one event; the future gives (topic, offset), or raises LaneLost. ``recipient`` is E.164 in clear; the adapter applies the privacy setting."""
+    def emit(
+        self, lane: LaneId, event: OutputEvent, recipient: str | None, headers: Sequence[tuple[str, bytes]]
+    ) -> Future[tuple[str, int]]:
+        """Queue one event; the future gives (topic, offset), or raises LaneLost.
+
+        ``recipient`` is E.164 in clear; the adapter applies the privacy setting.
+        """
         ...
 
     async def ends(self, lane: LaneId) -> Mapping[str, int]:

@@ -1,0 +1,450 @@
+"""The life of one (notification × rule) as a table, and the one function that moves a flow through it.
+
+``advance`` is the only writer of flow state: the answer of a send, a callback and a poll all end here. It returns the next frozen
+``Flow``, with the output events that the move causes appended to ``pending``; or the *same object* where nothing changed.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, replace
+from typing import ClassVar, assert_never
+
+from connector.core import events, status
+from connector.core.model import (
+    Accepted,
+    Api,
+    Doubt,
+    FlowReport,
+    InDoubt,
+    MessageClass,
+    NotSent,
+    Origin,
+    OutputEvent,
+    Refused,
+    Rejected,
+)
+
+
+class State(enum.IntEnum):
+    """Where a flow's send decision stands. The numbers stand in journal rows: never renumber."""
+
+    NEW = 0  # not journalled yet
+    PARKED = 1  # waiting until due; no attempt is open
+    INTENT = 2  # about to be sent, or being sent
+    NOT_SENT = 3  # the attempt's lease ended, or no connection: no byte left us
+    DOUBT = 4  # maybe arrived
+    ACCEPTED = 5
+    REJECTED = 6
+    EXPIRED = 7
+    SUPPRESSED = 8
+    UNROUTED = 9
+    INVALID = 10
+    UNKNOWN = 11  # maybe sent, and no way left to know
+
+    @property
+    def settled(self) -> bool:
+        """No send decision is open."""
+        return self >= State.ACCEPTED
+
+
+_PROOF = {"accepted": State.ACCEPTED, "reported": State.ACCEPTED}
+_HEARD = {"accepted": State.ACCEPTED, "reported": State.ACCEPTED}
+_UNPOSTED = {
+    "intended": State.INTENT,
+    "parked": State.PARKED,
+    "expired": State.EXPIRED,
+    "suppressed": State.SUPPRESSED,
+    "invalid": State.INVALID,
+    "gave_up": State.UNKNOWN,
+    **_PROOF,
+}
+TRANSITIONS: dict[State, dict[str, State]] = {
+    State.NEW: {
+        "intended": State.INTENT,
+        "parked": State.PARKED,
+        "expired": State.EXPIRED,
+        "suppressed": State.SUPPRESSED,
+        "unrouted": State.UNROUTED,
+        "invalid": State.INVALID,
+    },
+    State.PARKED: _UNPOSTED,
+    State.NOT_SENT: _UNPOSTED,
+    State.INTENT: {
+        "not_sent": State.NOT_SENT,
+        "refused": State.PARKED,
+        "rejected": State.REJECTED,
+        "doubted": State.DOUBT,
+        **_PROOF,
+    },
+    State.DOUBT: {
+        "overtaken": State.DOUBT,
+        "intended": State.INTENT,
+        "gave_up": State.UNKNOWN,
+        **_PROOF,
+    },
+    # An answer that comes after a callback or search already proved the flow accepted changes nothing but the attempt's record.
+    State.ACCEPTED: {
+        "not_sent": State.ACCEPTED,
+        "refused": State.ACCEPTED,
+        "rejected": State.ACCEPTED,
+        "doubted": State.ACCEPTED,
+        "silent": State.ACCEPTED,
+        **_HEARD,
+    },
+    State.REJECTED: _PROOF,  # late proof of an earlier attempt: corrected
+    State.EXPIRED: _PROOF,
+    State.SUPPRESSED: _PROOF,
+    State.UNKNOWN: _PROOF,
+    State.UNROUTED: {},
+    State.INVALID: {},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What never changes in a flow's life. Holds no phone, no text."""
+
+    flow_id: str
+    digest: bytes  # of the event's identity
+    event_id: str
+    event_type: str
+    siblings: tuple[str, ...]  # rule names of all flows of this event, in order; ("",) for UNROUTED and INVALID
+    rule: str
+    rules_version: str
+    api: Api | None
+    message_class: MessageClass | None
+    tenant: str | None
+    source_topic: str
+    source_partition: int
+    source_offset: int
+    occurred_at_ms: int
+    expires_at_ms: int
+    key_hash: bytes | None = None
+    recipient_hash: bytes | None = None
+    channels: tuple[str, ...] = ()
+    signature: tuple[str, ...] = ()
+    labelled: bool = False
+    ttl_total_ms: int = 0
+    in_doubt: InDoubt | None = None  # the rule's own choice
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One POST, as SendEvent's ``attempts[]`` shows it."""
+
+    n: int
+    at_ms: int
+    outcome: str = "INTENT"
+    http_status: int | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """Whole state of a flow; each journal row carries all of it."""
+
+    facts: Facts
+    state: State = State.NEW
+    attempt: int = 0
+    attempts: tuple[Attempt, ...] = ()
+    ever_posted: bool = False
+    ever_doubted: bool = False
+    resent: bool = False
+    overtaken: bool = False  # a later flow of the same key and class was posted: never resent any more
+    reason: str | None = None
+    detail: str | None = None
+    tracking_id: str | None = None
+    proven: int = 0  # the attempt that was accepted
+    duplicates: tuple[str, ...] = ()  # tracking ids of further acceptances, audited
+    progress: status.FlowProgress | None = None
+    accepted_at_ms: int | None = None
+    changed_at_ms: int = 0
+    due_ms: int | None = None
+    out: int = 0
+    seq: int = 0
+    pending: tuple[tuple[int, OutputEvent], ...] = ()  # (number, event) of the outputs not known to be acknowledged
+
+    @property
+    def finished(self) -> bool:
+        """Settled, and no status is awaited any more."""
+        return self.state.settled and (self.progress is None or self.progress.finished)
+
+    @property
+    def next_attempt(self) -> int:
+        """N of the next INTENT: the same after NOT_SENT, else the next."""
+        return self.attempt if self.state is State.NOT_SENT else self.attempt + 1
+
+    def acked(self, number: int) -> Flow:
+        """The same flow with the outputs up to ``number`` known to be acknowledged."""
+        if not self.pending or self.pending[0][0] > number:
+            return self
+        return replace(self, pending=tuple(entry for entry in self.pending if entry[0] > number))
+
+
+# --------------------------------------------------------------------------------------------------------------- events
+
+
+@dataclass(frozen=True, slots=True)
+class Intended:
+    """About to be sent. After a doubt this is the flagged resend."""
+
+    word: ClassVar[str] = "intended"
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """Waits until ``due_ms`` without an open attempt."""
+
+    due_ms: int
+    reason: str
+    word: ClassVar[str] = "parked"
+
+
+@dataclass(frozen=True, slots=True)
+class Overtaken:
+    """A later flow of the same key and class is about to be posted."""
+
+    word: ClassVar[str] = "overtaken"
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """Ends without having been accepted: EXPIRED, SUPPRESSED, UNROUTED, INVALID, or UNKNOWN out of DOUBT."""
+
+    state: State
+    reason: str | None = None
+    detail: str | None = None
+
+    @property
+    def word(self) -> str:
+        """The table's word."""
+        return "gave_up" if self.state is State.UNKNOWN else self.state.name.lower()
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """A provider document about attempt ``attempt`` (0: asked by tracking id)."""
+
+    report: FlowReport
+    origin: Origin
+    attempt: int = 0
+    word: ClassVar[str] = "reported"
+
+
+@dataclass(frozen=True, slots=True)
+class Proven:
+    """A search found attempt ``attempt`` (0: not known which) accepted."""
+
+    tracking_id: str
+    attempt: int
+    report: FlowReport | None
+    word: ClassVar[str] = "accepted"
+
+
+@dataclass(frozen=True, slots=True)
+class Silent:
+    """No news until the flow's deadline."""
+
+    word: ClassVar[str] = "silent"
+
+
+Answer = Accepted | Rejected | NotSent | Refused | Doubt
+Event = Intended | Parked | Overtaken | Ended | Reported | Proven | Silent | Answer
+_ANSWER_WORD: dict[type, str] = {Accepted: "accepted", Rejected: "rejected", NotSent: "not_sent", Refused: "refused", Doubt: "doubted"}
+
+
+# Our own decisions: one that comes after the flow was settled meanwhile (a callback's proof, say) changes nothing.
+_DECISIONS = frozenset({"intended", "parked", "overtaken", "expired", "suppressed", "invalid", "gave_up"})
+
+
+class IllegalMove(Exception):
+    """The table has no such move: a defect of ours, never of the provider's."""
+
+
+def word_of(event: Event) -> str:
+    """The table's word for an event."""
+    return _ANSWER_WORD.get(type(event)) or event.word  # type: ignore[union-attr]
+
+
+def advance(flow: Flow, event: Event, now_ms: int) -> Flow:  # noqa: C901 - one case per event, nothing else
+    """The flow after ``event`` at ``now_ms``; the same object when nothing changed. Raises IllegalMove."""
+    target = TRANSITIONS[flow.state].get(word_of(event))
+    if target is None and flow.state.settled and word_of(event) in _DECISIONS:
+        return flow
+    if target is None:
+        raise IllegalMove(f"{flow.state.name} has no {word_of(event)!r}")
+    match event:
+        case Intended():
+            return _intend(flow, now_ms)
+        case Parked():
+            return replace(flow, state=target, due_ms=event.due_ms, reason=event.reason)
+        case Overtaken():
+            return flow if flow.overtaken else replace(flow, overtaken=True)
+        case Ended():
+            return _end(flow, target, event.reason, event.detail, now_ms)
+        case Reported():
+            return _hear(flow, event, now_ms)
+        case Accepted():
+            return _accept(flow, event.tracking_id, flow.attempt, event.report, Origin.RESPONSE, event.http_status, now_ms)
+        case Proven():
+            return _accept(flow, event.tracking_id, event.attempt or flow.attempt, event.report, Origin.POLL, None, now_ms)
+        case Silent():
+            return _silence(flow, now_ms)
+        case Rejected() | NotSent() | Refused() | Doubt():
+            return _answer(flow, event, target, now_ms)
+        case _:
+            assert_never(event)
+
+
+def _intend(flow: Flow, now_ms: int) -> Flow:
+    """INTENT(n): the same n only where no byte of it left us. Out of DOUBT it is the one flagged resend."""
+    n = flow.next_attempt
+    earlier = tuple(attempt for attempt in flow.attempts if attempt.n < n)
+    resent = flow.resent or flow.state is State.DOUBT
+    return replace(
+        flow, state=State.INTENT, attempt=n, attempts=(*earlier, Attempt(n, now_ms)), resent=resent, due_ms=None, reason=None, detail=None
+    )
+
+
+def _answer(flow: Flow, answer: Rejected | NotSent | Refused | Doubt, target: State, now_ms: int) -> Flow:
+    """An answer other than acceptance. In ACCEPTED (proven meanwhile) only the attempt's record changes."""
+    word = {"not_sent": "NOT_SENT", "refused": "REFUSED", "rejected": "REJECTED", "doubted": "DOUBT"}[word_of(answer)]
+    http_status = None if isinstance(answer, NotSent) else answer.http_status
+    recorded = _record(flow, word, http_status, answer.reason)
+    if flow.state is State.ACCEPTED:
+        return recorded
+    match answer:
+        case Rejected():
+            return _end(replace(recorded, ever_posted=True), target, answer.reason, answer.detail, now_ms)
+        case NotSent():
+            return replace(recorded, state=target, reason=answer.reason)
+        case Refused():
+            return replace(recorded, state=target, reason=answer.reason, ever_posted=True)
+        case Doubt():
+            return replace(recorded, state=target, reason=answer.reason, ever_posted=True, ever_doubted=True, due_ms=None)
+
+
+def _end(flow: Flow, target: State, reason: str | None, detail: str | None, now_ms: int) -> Flow:
+    """A settled state without acceptance, with its SendEvent.
+
+    A flow that ever was in doubt cannot be called EXPIRED, SUPPRESSED or INVALID: it may have been sent, so it is UNKNOWN.
+    """
+    if flow.ever_doubted and target in {State.EXPIRED, State.SUPPRESSED, State.INVALID}:
+        target, reason = State.UNKNOWN, reason or target.name.lower()
+    ended = replace(flow, state=target, reason=reason, detail=detail, due_ms=None, changed_at_ms=now_ms)
+    return _emit_send(ended, now_ms)
+
+
+def _hear(flow: Flow, event: Reported, now_ms: int) -> Flow:
+    """A callback or poll: news of the accepted flow, or the proof that an attempt was accepted."""
+    report = event.report
+    other = report.tracking_id is not None and report.tracking_id != flow.tracking_id
+    if flow.state is not State.ACCEPTED or (other and event.attempt):
+        if report.tracking_id is None:
+            return flow
+        return _accept(flow, report.tracking_id, event.attempt or flow.attempt, report, event.origin, None, now_ms)
+    return _merge(flow, report, event.origin, now_ms)
+
+
+def _accept(
+    flow: Flow, tracking_id: str, attempt: int, report: FlowReport | None, origin: Origin, http_status: int | None, now_ms: int
+) -> Flow:
+    """The first proven acceptance wins; another tracking id is an audited duplicate; the same one is no news."""
+    if flow.state is State.ACCEPTED:
+        if tracking_id == flow.tracking_id:
+            return _merge(flow, report, origin, now_ms) if report else flow
+        return _duplicate(flow, tracking_id, now_ms)
+    correction = flow.state.settled
+    progress, change = status.accepted(report, api=flow.facts.api or Api.STANDARD, planned=len(flow.facts.channels))
+    accepted = replace(
+        _record(flow, "ACCEPTED", http_status, None, attempt),
+        state=State.ACCEPTED,
+        tracking_id=tracking_id,
+        proven=attempt,
+        ever_posted=True,
+        reason=None,
+        detail=None,
+        due_ms=None,
+        progress=progress,
+        accepted_at_ms=now_ms,
+        changed_at_ms=now_ms,
+    )
+    accepted = _emit_status(_emit_send(accepted, now_ms, correction=correction), change, origin, now_ms)
+    return _merge(accepted, report, origin, now_ms) if report else accepted
+
+
+def _duplicate(flow: Flow, tracking_id: str, now_ms: int) -> Flow:
+    if tracking_id in flow.duplicates:
+        return flow
+    seen = replace(flow, duplicates=(*flow.duplicates, tracking_id))
+    return _emit_send(seen, now_ms, duplicate_id=tracking_id)
+
+
+def _merge(flow: Flow, report: FlowReport, origin: Origin, now_ms: int) -> Flow:
+    if flow.progress is None:
+        raise IllegalMove("an accepted flow without progress")
+    progress, changes = status.merge(flow.progress, report, origin)
+    if not changes and progress == flow.progress:
+        return flow
+    merged = replace(flow, progress=progress, changed_at_ms=now_ms if changes else flow.changed_at_ms)
+    for change in changes:
+        merged = _emit_status(merged, change, origin, now_ms)
+    return merged
+
+
+def _silence(flow: Flow, now_ms: int) -> Flow:
+    if flow.progress is None or flow.finished:
+        return flow
+    progress, change = status.silent(flow.progress)
+    return _emit_status(replace(flow, progress=progress, changed_at_ms=now_ms), change, Origin.TIMEOUT, now_ms)
+
+
+def _record(flow: Flow, outcome: str, http_status: int | None, reason: str | None, attempt: int = 0) -> Flow:
+    """The attempt's line in ``attempts`` with its outcome."""
+    n = attempt or flow.attempt
+    lines = tuple(
+        replace(line, outcome=outcome, http_status=http_status, reason=reason) if line.n == n and line.outcome != "ACCEPTED" else line
+        for line in flow.attempts
+    )
+    return replace(flow, attempts=lines)
+
+
+def _emit_send(flow: Flow, now_ms: int, *, correction: bool = False, duplicate_id: str | None = None) -> Flow:
+    number = flow.out + 1
+    posted = [line.at_ms for line in flow.attempts if line.outcome != "NOT_SENT"]
+    event = events.send_event(
+        flow.facts,
+        number=number,
+        outcome=flow.state.name,
+        reason=flow.reason,
+        detail=flow.detail,
+        tracking_id=duplicate_id or flow.tracking_id,
+        attempts=[
+            {"n": line.n, "at": line.at_ms, "outcome": line.outcome, "http_status": line.http_status, "reason": line.reason}
+            for line in flow.attempts
+        ],
+        resent_after_doubt=flow.resent,
+        duplicate=duplicate_id is not None,
+        correction=correction,
+        sent_at_ms=posted[-1] if posted else None,
+        settled_at_ms=now_ms,
+    )
+    return replace(flow, out=number, pending=(*flow.pending, (number, event)))
+
+
+def _emit_status(flow: Flow, change: status.Change, origin: Origin, now_ms: int) -> Flow:
+    number, seq = flow.out + 1, flow.seq + 1
+    event = events.status_event(
+        flow.facts,
+        number=number,
+        seq=seq,
+        change=change,
+        origin=origin,
+        accepted_at_ms=flow.accepted_at_ms,
+        observed_at_ms=now_ms,
+        tracking_id=flow.tracking_id,
+        status_code=flow.progress.status_code if flow.progress else None,
+        total_price=flow.progress.total_price if flow.progress else None,
+    )
+    return replace(flow, out=number, seq=seq, pending=(*flow.pending, (number, event)))

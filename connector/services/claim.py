@@ -1,0 +1,99 @@
+"""Claiming a lane (lane-protocol 1.2): put the fence into the journal, read it to its end, and know every flow that is not settled."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from connector.core import rows
+from connector.core.claim import Epoch, Fold, Folded
+from connector.core.flow import Flow, State, advance
+from connector.core.ledger import Ledger
+from connector.core.model import Doubt
+from connector.core.rows import Checkpoint
+from connector.errors import LaneLost
+from connector.ports import LaneId
+from connector.services.parts import Parts
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """What the claimant knows when it has read the journal to its end."""
+
+    epoch: Epoch
+    checkpoint: Checkpoint  # as found; re-stated under the new epoch as its first row
+    ledger: Ledger
+    adopt: tuple[Flow, ...]  # not settled: each gets a row of the new epoch before anybody acts on it
+    follow: tuple[Flow, ...]  # settled, but their statuses are still awaited
+    start: int  # where the input goes on
+
+
+async def claim(lane: LaneId, parts: Parts) -> Claimed:
+    """Raises LaneLost (try again), LaneRefused (a person must act), KafkaUnavailable (try again)."""
+    started = parts.clock.boot()
+    key, value = rows.claim_row(parts.nonce(), parts.host, parts.clock.now_ms())
+    offset = await parts.journal.append(lane, key, value)
+    fold = Fold(offset)
+    async for batch in parts.journal.scan(lane, offset):
+        for entry in batch:
+            fold.feed(entry.offset, entry.key, entry.value)
+    if fold.superseded:
+        raise LaneLost("superseded")
+    checkpoint = fold.checkpoint or Checkpoint(-1, await parts.outbox.ends(lane), None, None)
+    committed = await parts.source.committed(lane)
+    start = max(committed or 0, checkpoint.input or 0)
+    claimed = await _sort(lane, parts, fold, checkpoint, start)
+    parts.metrics.claim_seconds.observe(parts.clock.boot() - started)
+    return claimed
+
+
+async def _sort(lane: LaneId, parts: Parts, fold: Fold, checkpoint: Checkpoint, start: int) -> Claimed:
+    """Settled and finished flows become index entries, undecoded; the others become objects."""
+    standing = list(fold.flows())
+    ledger = Ledger(len(standing))
+    open_rows: list[Folded] = []
+    follow: list[Flow] = []
+    for row in standing:
+        head = row.head
+        if not row.settled(checkpoint.journal):
+            open_rows.append(row)
+        elif head.finished:
+            ledger.settled.add(head.digest, row.offset)
+        else:
+            follow.append(replace(rows.flow_of(row.key, row.value), pending=()))
+    out = await parts.outbox.ids_since(lane, checkpoint.outputs) if open_rows else set()
+    adopt = tuple(_adopted(row, out, parts) for row in open_rows)
+    for flow in (*adopt, *follow):
+        ledger.adopt(flow.facts.digest, flow.facts.siblings, flow.facts.rule, flow.facts.flow_id)
+    ledger.covered = _covered(standing, start)
+    parts.metrics.adopted_flows.inc(len(adopt))
+    parts.metrics.void_rows.inc(sum(row.void for row in standing))
+    return Claimed(Epoch(fold.epoch), checkpoint, ledger, adopt, tuple(follow), start)
+
+
+def _adopted(row: Folded, out: set[str], parts: Parts) -> Flow:
+    """The flow as it will stand under the new epoch: an inherited INTENT is a DOUBT; events found in the outputs' tail are out."""
+    flow = rows.flow_of(row.key, row.value)
+    while flow.pending and flow.pending[0][1].id in out:
+        flow = flow.acked(flow.pending[0][0])
+    if flow.state is State.INTENT:
+        flow = advance(flow, Doubt("adopted"), parts.clock.now_ms())
+    return flow
+
+
+def _covered(standing: list[Folded], start: int) -> set[int]:
+    """Input offsets from ``start`` on whose flows all have rows: met again only because the commit lags behind."""
+    seen: dict[int, set[str]] = {}
+    listed: dict[int, set[str]] = {}
+    covered: set[int] = set()
+    for row in standing:
+        head = row.head
+        if head.input_offset < start:
+            continue
+        if not head.has_siblings:
+            covered.add(head.input_offset)
+            continue
+        facts = rows.flow_of(row.key, row.value).facts
+        seen.setdefault(head.input_offset, set()).add(facts.rule)
+        listed.setdefault(head.input_offset, set()).update(facts.siblings)
+    covered.update(offset for offset, names in listed.items() if names <= seen[offset])
+    return covered

@@ -1,0 +1,114 @@
+"""Finding out what became of a POST whose outcome is unknown (SEMANTICS §4, lane-protocol 1.4)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from connector.core.doubt import Ambiguous, Found, Question, Verdict, judge, next_search_ms
+from connector.core.flow import Ended, Proven, State
+from connector.core.model import InDoubt, MessageClass
+from connector.logs import get_logger
+from connector.ports import Unanswered
+from connector.services import planning
+from connector.services.live import Live
+
+if TYPE_CHECKING:
+    from connector.services.lane import Lane
+
+log = get_logger("doubts")
+_LEAST_GAP_MS = 250
+_WINDOW_MS = 60_000  # candidates from this long before the POST count
+
+
+def next_search_at_ms(lane: Lane, live: Live) -> int:
+    """Early and often, then rarer, from the time this process knows of the doubt; never in a burst."""
+    now_ms = lane.parts.clock.now_ms()
+    began_ms = now_ms - int((lane.parts.clock.boot() - _since(lane, live)) * 1000)
+    return max(now_ms + _LEAST_GAP_MS, next_search_ms(began_ms, live.tries, lane.parts.chance()))
+
+
+async def resolve(lane: Lane, live: Live) -> None:
+    """Search once, and act on what that proves. The agenda comes again while the flow stays in doubt."""
+    begun = lane.parts.clock.boot()
+    facts = live.flow.facts
+    await planning.find_recipient(lane, live)
+    if live.recipient is None or facts.api is None:
+        await lane.settle(live, Ended(State.UNKNOWN, "input_gone"))
+        return
+    question = _question(lane, live)
+    answer = await lane.parts.tracking.search(facts.api, live.recipient, question.since_ms, question.until_ms)
+    live.tries += 1
+    if isinstance(answer, Unanswered):
+        lane.parts.metrics.searches.labels("unanswered").inc()
+        if begun - _since(lane, live) > lane.parts.policy.give_up_s:
+            await lane.settle(live, Ended(State.UNKNOWN, "search_failed"))
+        return
+    verdict = judge(question, answer, lambda tracking_id: _owned(lane, live, tracking_id))
+    await _act(lane, live, verdict, begun)
+
+
+async def _act(lane: Lane, live: Live, verdict: Verdict, begun: float) -> None:
+    lane.parts.metrics.searches.labels(type(verdict).__name__.lower()).inc()
+    if isinstance(verdict, Found):
+        await lane.settle(live, Proven(verdict.tracking_id, verdict.attempt or 0, verdict.report))
+        for duplicate in verdict.duplicates:
+            await lane.settle(live, Proven(duplicate.tracking_id, duplicate.attempt or 0, None))
+    elif begun < _conclusive_at(lane, live):
+        return
+    elif isinstance(verdict, Ambiguous):
+        if verdict.passing and begun - _since(lane, live) <= lane.parts.policy.give_up_s:
+            return
+        await lane.settle(live, Ended(State.UNKNOWN, "ambiguous"))
+    elif _may_resend(live):
+        log.warning("resend_after_doubt", lane=str(lane.id), flow_id=live.id, attempt=live.flow.next_attempt)
+        live.turn = lane.turns.enqueue(live.key, live.id)
+        await lane.attempt(live)
+    else:
+        await lane.settle(live, Ended(State.UNKNOWN, "not_found"))
+
+
+def _policy(live: Live) -> InDoubt:
+    """The rule's choice, else by class: otp resends soon, transactional after a longer wait, marketing never."""
+    facts = live.flow.facts
+    by_class = {MessageClass.OTP: InDoubt.RESEND, MessageClass.TRANSACTIONAL: InDoubt.WAIT}
+    return facts.in_doubt or by_class.get(facts.message_class or MessageClass.MARKETING, InDoubt.NEVER)
+
+
+def _may_resend(live: Live) -> bool:
+    """Once; a second doubt ends as UNKNOWN."""
+    return not live.flow.resent and not live.flow.overtaken and _policy(live) is not InDoubt.NEVER
+
+
+def _since(lane: Lane, live: Live) -> float:
+    """Boot clock from which this process knows of the doubt: its own POST, or its claim."""
+    return live.posted_at if live.posted_at is not None else lane.claimed_at
+
+
+def _conclusive_at(lane: Lane, live: Live) -> float:
+    """Absence counts only after lease + deadline + provider lag, by our own clock (lane-protocol 1.4)."""
+    policy = lane.parts.policy
+    lag = max(policy.provider_lag_s, policy.transactional_wait_s) if _policy(live) is InDoubt.WAIT else policy.provider_lag_s
+    lease = 0.0 if live.posted_at is not None else policy.lease_s
+    return _since(lane, live) + lease + policy.timeout_s + lag
+
+
+def _question(lane: Lane, live: Live) -> Question:
+    """A re-search counts from the first POST that is in question, so that no attempt of the flow escapes it."""
+    flow = live.flow
+    open_posts = [line for line in flow.attempts if line.outcome in {"INTENT", "DOUBT"}]
+    first_ms = min((line.at_ms for line in open_posts), default=flow.facts.occurred_at_ms)
+    return Question(
+        flow_id=live.id,
+        attempt=flow.attempt,
+        lowest=min((line.n for line in open_posts), default=1),
+        labelled=flow.facts.labelled,
+        signature=flow.facts.signature,
+        since_ms=first_ms - _WINDOW_MS,
+        until_ms=lane.parts.clock.now_ms() + _WINDOW_MS,
+        recipient=live.recipient or "",
+    )
+
+
+def _owned(lane: Lane, live: Live, tracking_id: str) -> bool:
+    """Another flow of this lane is known to have this id."""
+    return tracking_id in lane.own_ids and tracking_id != live.flow.tracking_id

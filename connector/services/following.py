@@ -1,0 +1,77 @@
+"""After the send: callbacks, polls, and the deadline that lets no flow stay open for ever (SEMANTICS §6)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from connector.core.flow import Flow, Reported, Silent, State
+from connector.core.model import Origin
+from connector.logs import get_logger
+from connector.ports import Callback, Unanswered
+from connector.services import planning
+from connector.services.live import Live
+
+if TYPE_CHECKING:
+    from connector.services.lane import Lane
+
+log = get_logger("following")
+_HOPELESS = frozenset({State.UNROUTED, State.INVALID})
+
+
+def next_poll_ms(lane: Lane, live: Live) -> int:
+    """The next point of the schedule after the last news, with jitter from the flow's hash; at the latest the flow's deadline."""
+    policy = lane.parts.policy
+    flow = live.flow
+    now_ms = lane.parts.clock.now_ms()
+    jitter = 1.0 + 0.2 * int(live.id[:4], 16) / 0xFFFF
+    deadline_ms = _deadline_ms(lane, flow)
+    points = (flow.changed_at_ms + int(point * 1000 * jitter) for point in policy.poll_schedule_s)
+    return min(deadline_ms, next((point for point in points if point > now_ms), deadline_ms))
+
+
+def _deadline_ms(lane: Lane, flow: Flow) -> int:
+    return (flow.accepted_at_ms or 0) + flow.facts.ttl_total_ms + int(lane.parts.policy.flow_deadline_s * 1000)
+
+
+async def poll(lane: Lane, live: Live) -> None:
+    """Ask the provider about a silent flow; at its deadline end it as UNKNOWN, reason ``silent``."""
+    facts, tracking_id = live.flow.facts, live.flow.tracking_id
+    overdue = lane.parts.clock.now_ms() >= _deadline_ms(lane, live.flow)
+    if facts.api is None or tracking_id is None:
+        return
+    if not overdue and not lane.parts.throttle.may_poll():
+        return
+    answer = await lane.parts.tracking.flow(facts.api, tracking_id)
+    before = live.flow
+    if isinstance(answer, Unanswered):
+        result = "not_found" if answer.reason == "not_found" else "unanswered"
+    else:
+        after = await lane.settle(live, Reported(answer, Origin.POLL))
+        result = "unchanged" if after is before else "changed"
+    lane.parts.metrics.polls.labels(result).inc()
+    if overdue and not live.flow.finished:
+        lane.parts.metrics.silent_flows.labels(facts.api.value).inc()
+        await lane.settle(live, Silent())
+
+
+async def hear(lane: Lane, offset: int, callback: Callback | None) -> None:
+    """Apply one callback. It may come before the send's answer, twice, late, out of order, or for nobody."""
+    if callback is not None:
+        live = lane.flows.get(callback.flow_id) or await _revive(lane, callback)
+        if live is None or live.flow.state in _HOPELESS:
+            lane.parts.metrics.callbacks_orphaned.inc()
+            log.warning("callback_orphaned", lane=str(lane.id), flow_id=callback.flow_id)
+        elif callback.report.status is None and callback.report.tracking_id is None:
+            lane.agenda.schedule(live, now=True)  # a body that nobody could read: ask instead
+        elif live.flow.state is not State.NEW:
+            lane.parts.metrics.status_words_unknown.inc(len(callback.report.unknown_words))
+            await lane.settle(live, Reported(callback.report, Origin.CALLBACK, callback.attempt))
+    lane.callbacks.done(offset)
+
+
+async def _revive(lane: Lane, callback: Callback) -> Live | None:
+    """A finished flow, as its row says: late facts still come as corrections."""
+    for flow in await planning.recall(lane, callback.event_digest):
+        if flow.facts.flow_id == callback.flow_id:
+            return lane.flows.setdefault(callback.flow_id, Live(flow.acked(flow.out)))
+    return None

@@ -1,0 +1,103 @@
+"""Group membership → lanes: who is kept here, which records and callbacks go where, and what share of the rate that is."""
+
+from __future__ import annotations
+
+import asyncio
+from asyncio import TaskGroup
+from collections.abc import Callable
+
+from connector.logs import get_logger
+from connector.ports import Arrived, Assigned, LaneId, Lost, Revoked
+from connector.services.keeper import Keeper
+from connector.services.parts import Parts
+
+log = get_logger("intake")
+_REVOKE_GRACE_S = 8.0  # the group waits for us; a POST takes T at most
+
+
+class Intake:
+    """One per process. ``share_of`` gives the part (0…1) of the account's rate that a set of lanes is owed."""
+
+    def __init__(self, parts: Parts, share_of: Callable[[frozenset[LaneId]], float]) -> None:
+        self.parts = parts
+        self._share_of = share_of
+        self.keepers: dict[LaneId, Keeper] = {}
+        self._running: dict[LaneId, asyncio.Task[None]] = {}
+        self.assigned_once = False
+
+    async def run(self) -> None:
+        """Until the source closes or this is cancelled."""
+        async with TaskGroup() as tasks:
+            feeding = tasks.create_task(self._hear())
+            async for event in self.parts.source.events():
+                match event:
+                    case Arrived():
+                        for record in event.records:
+                            keeper = self.keepers.get(LaneId(record.topic, record.partition))
+                            if keeper is not None:
+                                keeper.offer(record)
+                    case Assigned():
+                        self._take(tasks, event.lanes)
+                    case Revoked():
+                        tasks.create_task(self._give_back(event))
+                    case Lost():
+                        self._forget(event.lanes)
+            feeding.cancel()
+
+    async def stop(self, grace_s: float) -> None:
+        """Drain every lane, side by side."""
+        for keeper in self.keepers.values():
+            keeper.stop(grace_s)
+        if self._running:
+            await asyncio.wait(self._running.values())
+
+    @property
+    def ready(self) -> bool:
+        """Assigned, and every lane is being served."""
+        return self.assigned_once and all(keeper.state == "running" for keeper in self.keepers.values())
+
+    def _take(self, tasks: TaskGroup, lanes: tuple[LaneId, ...]) -> None:
+        self.assigned_once = True
+        for lane in lanes:
+            if lane in self.keepers:
+                continue
+            self.keepers[lane] = keeper = Keeper(lane, self.parts)
+            self._running[lane] = tasks.create_task(keeper.run())
+        self.parts.metrics.rebalances.labels("assigned").inc()
+        self._share()
+
+    async def _give_back(self, event: Revoked) -> None:
+        """Drain, then let the group go on. What is cut here is a doubt for the next owner, never a loss."""
+        grace_s = max(_REVOKE_GRACE_S, self.parts.policy.timeout_s)
+        ending = []
+        for lane in event.lanes:
+            keeper = self.keepers.pop(lane, None)
+            if keeper is not None:
+                keeper.stop(grace_s)
+                ending.append(self._running.pop(lane))
+        try:
+            if ending:
+                await asyncio.wait(ending)
+        finally:
+            event.release()
+        self.parts.metrics.rebalances.labels("revoked").inc()
+        self._share()
+
+    def _forget(self, lanes: tuple[LaneId, ...]) -> None:
+        for lane in lanes:
+            keeper = self.keepers.pop(lane, None)
+            self._running.pop(lane, None)
+            if keeper is not None:
+                keeper.drop()
+        self.parts.metrics.rebalances.labels("lost").inc()
+        self._share()
+
+    def _share(self) -> None:
+        self.parts.throttle.set_share(self._share_of(frozenset(self.keepers)))
+
+    async def _hear(self) -> None:
+        async for batch in self.parts.feed.events():
+            for lane, offset, callback in batch:
+                keeper = self.keepers.get(lane)
+                if keeper is not None:
+                    await keeper.hear(offset, callback)

@@ -1,0 +1,206 @@
+"""Keeping one lane for as long as the group assigns it: claim → serve → drain, and claim anew after every loss."""
+
+from __future__ import annotations
+
+import asyncio
+from asyncio import TaskGroup
+
+from connector.core.flow import State
+from connector.core.model import Record
+from connector.errors import KafkaUnavailable, LaneLost, LaneRefused, LaneStopped
+from connector.logs import get_logger
+from connector.ports import Callback, LaneId
+from connector.services import following, planning
+from connector.services.checkpoints import Checkpoints
+from connector.services.claim import Claimed, claim
+from connector.services.lane import Lane
+from connector.services.live import Live
+from connector.services.parts import Parts
+
+log = get_logger("keeper")
+_CALLBACKS_AT_ONCE = 256
+_FIRST_BACKOFF_S, _LAST_BACKOFF_S = 0.2, 5.0
+_STEADY_S = 30.0  # a tenure that lasted this long resets the backoff
+
+
+class Keeper:
+    """The life of one assignment. ``run`` ends after ``stop`` or ``drop``."""
+
+    def __init__(self, lane: LaneId, parts: Parts) -> None:
+        self.id = lane
+        self.parts = parts
+        self.lane: Lane | None = None
+        self.state = "new"
+        self._stop = asyncio.Event()
+        self._grace_s = 0.0
+        # Not bounded here: the backlog holds the input long before, and a bounded queue would let one lane stop the others' intake.
+        self._records: asyncio.Queue[Record] = asyncio.Queue()
+        self._hearing = asyncio.Semaphore(_CALLBACKS_AT_ONCE)
+        self._enter("claiming")
+
+    async def run(self) -> None:
+        """Own the lane until told otherwise. A refused lane stays refused, and says so: a person must act."""
+        backoff_s = _FIRST_BACKOFF_S
+        while not self._stop.is_set():
+            started = self.parts.clock.boot()
+            try:
+                await self._tenure()
+            except* (LaneLost, KafkaUnavailable) as group:
+                self._account(group)
+            except* LaneRefused as group:
+                self._enter("refused")
+                log.error("lane_refused", lane=str(self.id), reason=str(_innermost(group)))  # noqa: TRY400 - a remedy, not a trace
+                await self._stop.wait()
+            if self._stop.is_set():
+                break
+            self._enter("claiming")
+            backoff_s = _FIRST_BACKOFF_S if self.parts.clock.boot() - started > _STEADY_S else min(backoff_s * 2, _LAST_BACKOFF_S)
+            await self.parts.clock.sleep(backoff_s * (0.5 + self.parts.chance()))
+        self._enter("gone")
+
+    def stop(self, grace_s: float) -> None:
+        """Drain: nothing new is begun; what is under way may end within the grace time."""
+        self._grace_s = grace_s
+        self._stop.set()
+
+    def drop(self) -> None:
+        """Somebody else owns the lane already: forget it at once."""
+        self._stop.set()
+        if self.lane is not None:
+            self.lane.writer.lose("group_lost")
+
+    def offer(self, record: Record) -> None:
+        """A record of this lane. Between tenures it is left: the next one starts the input anew."""
+        if self.lane is not None and self.state == "running":
+            self.lane.backlog.arrive(record)
+            self._records.put_nowait(record)
+
+    async def hear(self, offset: int, callback: Callback | None) -> None:
+        """A callback of this lane; waits while many are being applied."""
+        lane = self.lane
+        if lane is None or self.state != "running":
+            return
+        await self._hearing.acquire()
+        lane.callbacks.take(offset)
+        lane.hear(following.hear(lane, offset, callback), self._hearing.release)
+
+    # ---------------------------------------------------------------------------------------------------------- one tenure
+
+    async def _tenure(self) -> None:
+        """From CLAIM to the last commit of one epoch. Raises an exception group."""
+        self._records = asyncio.Queue()
+        claimed = await self._claim()
+        if claimed is None:
+            return
+        lane = None
+        try:
+            async with TaskGroup() as tasks:
+                lane = self.lane = Lane(self.id, self.parts, claimed, tasks)
+                checkpoints = Checkpoints(lane, claimed)
+                await checkpoints.restate()
+                await self._adopt(lane, claimed)
+                for work in (self._work(lane), lane.agenda.run(), checkpoints.run(), checkpoints.run_commits(), self._watch(lane)):
+                    lane.background(work)
+                self._start_input(claimed)
+                await self._stop.wait()
+                if lane.owned:
+                    await self._drain(lane, checkpoints)
+                raise LaneStopped  # noqa: TRY301 - the way to end a TaskGroup's other tasks
+        except* LaneStopped:
+            pass
+        finally:
+            self.lane = None
+            self.parts.feed.unfollow(self.id)
+            if lane is not None:
+                lane.writer.lose("closed")
+                lane.backlog.clear()
+
+    async def _claim(self) -> Claimed | None:
+        """None: stopped meanwhile."""
+        claiming = asyncio.ensure_future(claim(self.id, self.parts))
+        stopping = asyncio.ensure_future(self._stop.wait())
+        try:
+            await asyncio.wait({claiming, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if not claiming.done():
+                return None
+            try:
+                return claiming.result()
+            except (LaneLost, KafkaUnavailable, LaneRefused) as error:
+                raise ExceptionGroup("claim", [error]) from error
+        finally:
+            claiming.cancel()
+            stopping.cancel()
+
+    async def _adopt(self, lane: Lane, claimed: Claimed) -> None:
+        """Every flow that is not settled gets a row of this epoch before anybody acts on it; order of keys is by input offset."""
+        adopted = [Live(flow) for flow in sorted(claimed.adopt, key=lambda flow: flow.facts.source_offset)]
+        async with TaskGroup() as writing:
+            for live in adopted:
+                lane.flows[live.id] = live
+                writing.create_task(self._readopt(lane, live))
+        hold_ms = self.parts.clock.now_ms() + int(self.parts.policy.short_retry_s * 1000)
+        for live in adopted:
+            waits = live.flow.state is State.NOT_SENT or (live.flow.state is State.PARKED and (live.flow.due_ms or 0) <= hold_ms)
+            if waits:
+                lane.begin(live)  # ahead of the input in its key's order
+        for flow in claimed.follow:
+            lane.flows[flow.facts.flow_id] = live = Live(flow)
+            lane.remember_id(flow)
+            lane.agenda.schedule(live)
+        log.info("lane_claimed", lane=str(self.id), epoch=claimed.epoch.epoch, adopted=len(adopted), followed=len(claimed.follow))
+
+    async def _readopt(self, lane: Lane, live: Live) -> None:
+        if live.flow.pending:
+            await planning.find_recipient(lane, live)
+        async with live.lock:
+            await lane.write(live, live.flow)
+
+    def _start_input(self, claimed: Claimed) -> None:
+        self._enter("running")
+        self.parts.feed.follow(self.id, claimed.checkpoint.callbacks)
+        self.parts.source.start(self.id, claimed.start)
+
+    async def _work(self, lane: Lane) -> None:
+        """Records one after the other: order of keys and of rows follows from it."""
+        while True:
+            record = await self._records.get()
+            self.parts.metrics.events.labels(record.topic).inc()
+            await lane.handle(record)
+
+    async def _watch(self, lane: Lane) -> None:
+        await asyncio.shield(lane.lost)
+
+    async def _drain(self, lane: Lane, checkpoints: Checkpoints) -> None:
+        """Stop order: intake → what has not begun → what is under way, within the grace time → checkpoint → commit."""
+        self._enter("draining")
+        self.parts.source.hold([self.id], held=True)
+        lane.draining = True
+        deadline = self.parts.clock.boot() + self._grace_s
+        while lane.at_work and self.parts.clock.boot() < deadline:
+            for task in tuple(lane.cuttable):
+                task.cancel()
+            await self.parts.clock.sleep(0.01)
+        await checkpoints.write()
+        await checkpoints.commit()
+
+    # ------------------------------------------------------------------------------------------------------------- counting
+
+    def _account(self, group: BaseExceptionGroup[LaneLost | KafkaUnavailable]) -> None:
+        first = _innermost(group)
+        reason = first.reason if isinstance(first, LaneLost) else "kafka_unavailable"
+        self.parts.metrics.lane_drops.labels(reason).inc()
+        log.warning("lane_dropped", lane=str(self.id), reason=reason)
+
+    def _enter(self, state: str) -> None:
+        lanes = self.parts.metrics.lanes
+        if self.state in {"claiming", "running", "draining", "refused"}:
+            lanes.labels(self.state).dec()
+        if state != "gone":
+            lanes.labels(state).inc()
+        self.state = state
+
+
+def _innermost(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

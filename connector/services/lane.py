@@ -1,0 +1,315 @@
+"""One lane while this process owns it: the data path from an input record to a settled send. Start reading at ``Lane.handle``.
+
+A ``Lane`` lives for one epoch. Whatever shakes its ownership raises ``LaneLost`` and ends it; the ``Keeper`` claims anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from asyncio import TaskGroup
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+
+from connector.core import rows
+from connector.core.flow import Event, Flow, Intended, Overtaken, Parked, State, advance
+from connector.core.model import Doubt, Notification, NotSent, Outcome, Record, RefusalKind, Refused, Rejected, Request
+from connector.core.prefix import Prefix
+from connector.errors import KafkaUnavailable, LaneLost, LaneStopped, RegistryUnavailable, Undecodable
+from connector.logs import get_logger
+from connector.ports import LaneId
+from connector.services import counts, planning
+from connector.services.agenda import Agenda
+from connector.services.backlog import Backlog
+from connector.services.claim import Claimed
+from connector.services.emitter import Emitter
+from connector.services.gates import Newest, gate
+from connector.services.live import Live, Unsendable
+from connector.services.parts import Parts
+from connector.services.retries import Retry, retry_after
+from connector.services.rows import RowWriter
+from connector.services.turns import Turns
+
+log = get_logger("lane")
+_OTP_SERVER_TRIES = 3  # SEMANTICS §3: OTP 200 Failed with statusCode 0
+
+
+class Lane:
+    """What is owned: the ledger, the rows' writer, the outputs, the order of keys, and every flow that is not finished."""
+
+    def __init__(self, lane: LaneId, parts: Parts, claimed: Claimed, tasks: TaskGroup) -> None:
+        self.id = lane
+        self.parts = parts
+        self.ledger = claimed.ledger
+        self.claimed_at = parts.clock.boot()
+        self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.writer = RowWriter(lane, claimed.epoch, parts.journal, parts.metrics, self._lose)
+        self.emitter = Emitter(lane, parts.outbox, claimed.checkpoint.outputs, self.writer.lose)
+        self.taken = Prefix(claimed.start)
+        self.callbacks = Prefix(claimed.checkpoint.callbacks or 0)
+        self.flows: dict[str, Live] = {}
+        self.turns = Turns()
+        self.agenda = Agenda(self)
+        self.backlog = Backlog(lane, parts)
+        self.own_ids: dict[str, int] = {}  # tracking ids of unlabelled flows → time of acceptance: whose is a candidate?
+        self.newest = Newest()
+        self.last_row = -1  # offset of the last valid row of a flow
+        self.draining = False
+        self.at_work: set[asyncio.Task[None]] = set()
+        self.cuttable: set[asyncio.Task[None]] = set()  # those of them that have no POST under way
+        self._tasks = tasks
+
+    # ------------------------------------------------------------------------------------------------------ the data path
+
+    async def handle(self, record: Record) -> None:
+        """One input record, in offset order: decode → known? → route → build → begin. Everything consumed gets a row.
+
+        What follows goes on beside the next records, per flow, in ``attempt``: turn → gates → INTENT → POST → settle.
+        """
+        self.taken.take(record.offset)
+        if record.value is None:
+            self._skip(record)
+            return
+        try:
+            notification = await self._decode(record)
+            flows = await planning.plan(self, record, notification)
+        except Undecodable as error:
+            flows = await planning.undecodable(self, record, error)
+        self.backlog.hold(record, len(flows))
+        for live in flows:
+            self.begin(live)
+
+    async def attempt(self, live: Live) -> None:
+        """One flow from its turn to a settled send decision: gates → INTENT, valid → POST once → settle."""
+        if live.turn is not None:
+            await live.turn
+        if live.flow.due_ms is not None:
+            await self.parts.clock.sleep((live.flow.due_ms - self.parts.clock.now_ms()) / 1000)
+        while (request := await self._ready(live)) is not None:
+            retry = await self._post(live, request)
+            if retry is None:
+                return
+            if retry.release:
+                await self.settle(live, Parked(self.parts.clock.now_ms() + retry.delay_ms, retry.reason))
+                return
+            await self.parts.clock.sleep(retry.delay_ms / 1000)
+
+    async def settle(self, live: Live, event: Event) -> Flow:
+        """Apply an event to a flow, journal it, emit it. Returns when the row is valid; raises LaneLost."""
+        await planning.find_recipient(self, live)
+        async with live.lock:
+            before = live.flow.acked(live.acked)
+            after = advance(before, event, self.parts.clock.now_ms())
+            if after is not before:
+                await self.write(live, after)
+        return live.flow
+
+    # ------------------------------------------------------------------------------------------------------------ taking in
+
+    def begin(self, live: Live) -> None:
+        """Give a flow its place in its key's order and start the attempt."""
+        self.flows[live.id] = live
+        self.newest.note(live.flow.facts)
+        live.turn = self.turns.enqueue(live.key, live.id)
+        self.spawn(live, self.attempt(live))
+
+    def spawn(self, live: Live, work: Coroutine[None, None, None]) -> None:
+        """Run ``work`` on a flow; one at a time."""
+        live.busy = True
+        task = self._tasks.create_task(self._work(live, work))
+        self.at_work.add(task)
+        self.cuttable.add(task)
+        task.add_done_callback(self.at_work.discard)
+        task.add_done_callback(self.cuttable.discard)
+
+    def hear(self, work: Coroutine[None, None, None], done: Callable[[], None]) -> None:
+        """Apply a callback beside everything else; per flow in the order of arrival, since a flow's lock is fair."""
+        task = self._tasks.create_task(work)
+        self.at_work.add(task)
+        task.add_done_callback(self.at_work.discard)
+        task.add_done_callback(lambda _: done())
+
+    def background(self, work: Coroutine[None, None, None]) -> None:
+        """Something that goes on for as long as the lane is owned."""
+        self._tasks.create_task(work)
+
+    async def _work(self, live: Live, work: Coroutine[None, None, None]) -> None:
+        try:
+            await work
+        except LaneStopped:
+            pass
+        finally:
+            live.busy = False
+            self.turns.release(live.key, live.id)
+            if live.record is not None:
+                self.backlog.release(live.record)
+            live.forget()
+            if self.flows.get(live.id) is live:
+                self.agenda.schedule(live)
+
+    def _skip(self, record: Record) -> None:
+        self.parts.metrics.tombstones.inc()
+        self.taken.done(record.offset)
+        self.backlog.hold(record, 0)
+
+    async def _decode(self, record: Record) -> Notification:
+        """Raises Undecodable. An unreachable registry is waited for: the lane stands still, nothing is lost."""
+        delay = 0.2
+        while True:
+            try:
+                notification = await self.parts.decoder.decode(record)
+            except RegistryUnavailable:
+                log.warning("registry_unavailable", lane=str(self.id), retry_s=delay)
+                self.parts.metrics.registry_errors.inc()
+                await self.parts.clock.sleep(delay)
+                delay = min(delay * 2, 10.0)
+            else:
+                if notification.clamped:
+                    self.parts.metrics.clamped_times.inc()
+                return notification
+
+    # -------------------------------------------------------------------------------------------------------------- sending
+
+    async def _ready(self, live: Live) -> Request | None:
+        """Every gate (SEMANTICS §7), then the permit. None: the flow has ended, or a callback proved it sent."""
+        if self.draining:
+            raise LaneStopped
+        if live.flow.state.settled:
+            return None
+        if live.unsendable is None and (end := gate(self, live)) is not None:
+            live.unsendable = Unsendable(end, None)
+        request = None if live.unsendable else await planning.request_for(self, live)
+        if live.unsendable is not None:
+            await self._bury(live, live.unsendable)
+            return None
+        facts = live.flow.facts
+        if request is None or facts.message_class is None:
+            return None
+        if await self.parts.throttle.enter(facts.message_class, facts.expires_at_ms):
+            return request
+        return await self._ready(live)  # it expired while it waited
+
+    async def _bury(self, live: Live, unsendable: Unsendable) -> None:
+        """End a flow that is not sent. Its dead letter is acknowledged first, so that no crash can lose it."""
+        if unsendable.letter is not None:
+            try:
+                await self.parts.dead_letters.put(unsendable.letter)
+            except KafkaUnavailable as error:
+                raise LaneLost("dead_letter_unavailable") from error
+            self.parts.metrics.dead_letters.labels(unsendable.letter.reason).inc()
+        await self.settle(live, unsendable.end)
+
+    async def _post(self, live: Live, request: Request) -> Retry | None:
+        """INTENT, durable and valid, lease running; then one POST. Gives back the permit that ``_ready`` took."""
+        clock, policy = self.parts.clock, self.parts.policy
+        try:
+            for flow_id in self.turns.overtaken_by(live.key, live.flow.facts.source_offset):
+                await self.settle(self.flows[flow_id], Overtaken())
+            with self._uncut():
+                begun = clock.boot()
+                if (await self.settle(live, Intended())).state is not State.INTENT:
+                    return None  # a callback proved an earlier attempt meanwhile
+                outcome = await self._send(live, request, lambda: self.owned and clock.boot() - begun <= policy.lease_s)
+                await self.settle(live, outcome)
+        finally:
+            self.parts.throttle.leave()
+        if live.flow.state.settled or isinstance(outcome, Doubt):
+            live.tries = 0
+            return None
+        live.tries += 1
+        retry = retry_after(outcome, live.tries, policy, self.parts.chance())
+        if retry.breaker is not None:
+            log.error("breaker_opened", breaker=retry.breaker.value, lane=str(self.id))
+            self.parts.throttle.open(retry.breaker)
+        return retry
+
+    async def _send(self, live: Live, request: Request, may_start: Callable[[], bool]) -> Outcome:
+        live.posted_at = self.parts.clock.boot()
+        if live.flow.resent:
+            self.parts.metrics.resends.labels(live.flow.facts.message_class).inc()
+        outcome = await self.parts.sender.send(request, may_start)
+        counts.attempt(self.parts, live, outcome)
+        if not isinstance(outcome, NotSent):
+            self.parts.throttle.record(bad=isinstance(outcome, Doubt))
+        if isinstance(outcome, Refused) and outcome.kind is RefusalKind.SERVER:
+            earlier = sum(line.outcome == "REFUSED" and line.reason == outcome.reason for line in live.flow.attempts)
+            if earlier + 1 >= _OTP_SERVER_TRIES:
+                return Rejected(outcome.http_status, outcome.reason, outcome.detail)
+        return outcome
+
+    @property
+    def owned(self) -> bool:
+        """Nothing has shaken the ownership so far."""
+        return not self.lost.done()
+
+    @contextmanager
+    def _uncut(self) -> Iterator[None]:
+        """While a POST may be under way a drain waits instead of cancelling."""
+        task = asyncio.current_task()
+        if task is not None:
+            self.cuttable.discard(task)
+        try:
+            yield
+        finally:
+            if task is not None and task in self.at_work:
+                self.cuttable.add(task)
+
+    # ------------------------------------------------------------------------------------------------------------- settling
+
+    async def write(self, live: Live, flow: Flow) -> None:
+        """Queue the flow's row and wait until it is valid, even when cancelled meanwhile: a half-known row would be worse."""
+        self.parts.metrics.journal_rows.inc()
+        waiter = self.writer.append(
+            lambda k: rows.flow_row(flow, self.writer.epoch.epoch, k), lambda offset: self._stand(live, flow, offset)
+        )
+        cancelled: asyncio.CancelledError | None = None
+        while not waiter.done():
+            try:
+                await asyncio.wait({waiter})
+            except asyncio.CancelledError as error:
+                cancelled = error
+        waiter.result()
+        if cancelled is not None:
+            raise cancelled
+
+    def _stand(self, live: Live, flow: Flow, offset: int) -> None:
+        """The row is valid: the flow is what it says, its events go out, its input may be committed."""
+        before, live.flow = live.flow, flow
+        facts = flow.facts
+        self.last_row = offset
+        self._emit(live)
+        counts.change(self.parts.metrics, before, flow)
+        for input_offset in self.ledger.written(facts.digest, facts.flow_id):
+            self.taken.done(input_offset)
+        if flow.state is State.DOUBT:
+            self.turns.doubtful(live.key, live.id, facts.source_offset)
+        elif before.state is State.DOUBT:
+            self.turns.cleared(live.key, live.id)
+        self.remember_id(flow)
+        if flow.finished:
+            self.ledger.finish(facts.digest, live.id, offset)
+            self.flows.pop(live.id, None)
+        elif not live.busy:
+            self.agenda.schedule(live)
+
+    def remember_id(self, flow: Flow) -> None:
+        """A search for another flow to the same phone may meet this one's tracking id; where labels show, they tell."""
+        if flow.tracking_id and not flow.facts.labelled:
+            self.own_ids[flow.tracking_id] = flow.accepted_at_ms or 0
+
+    def _emit(self, live: Live) -> None:
+        for number, event in live.flow.pending:
+            if number <= live.emitted:
+                continue
+            live.emitted = number
+
+            def acked(number: int = number, kind: str = event.kind) -> None:
+                live.acked = max(live.acked, number)
+                self.parts.metrics.outputs.labels(kind).inc()
+
+            self.emitter.emit(event, live.recipient, live.headers, acked)
+
+    def _lose(self, reason: str) -> None:
+        """The writer's word that nothing more can be known valid."""
+        if not self.lost.done():
+            self.lost.set_exception(LaneLost(reason))
+            self.lost.exception()  # heard by whoever asks; nobody need

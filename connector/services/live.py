@@ -1,0 +1,63 @@
+"""A flow that is not finished, as the lane holds it: its journalled state, and what is only in memory."""
+
+from __future__ import annotations
+
+import asyncio
+from asyncio import Future
+from dataclasses import dataclass, field
+
+from connector.core.flow import Ended, Flow
+from connector.core.model import DeadLetter, MessageClass, Notification, Record, Request
+from connector.services.turns import Key
+
+
+@dataclass(frozen=True, slots=True)
+class Unsendable:
+    """A flow that ends before anything is sent, and the dead letter that must be acknowledged first."""
+
+    end: Ended
+    letter: DeadLetter | None
+
+
+@dataclass(slots=True)
+class Live:
+    """``lock`` lets one row of a flow be un-reported at a time. Personal data here dies with the process."""
+
+    flow: Flow
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
+    record: Record | None = field(default=None, repr=False)
+    notification: Notification | None = field(default=None, repr=False)
+    request: Request | None = field(default=None, repr=False)
+    unsendable: Unsendable | None = None
+    turn: Future[None] | None = field(default=None, repr=False)
+    headers: tuple[tuple[str, bytes], ...] = ()
+    recipient: str | None = field(default=None, repr=False)
+    recipient_sought: bool = False
+    posted_at: float | None = None  # boot clock, of the own POST
+    tries: int = 0  # of the present attempt's retries, or searches
+    polls: int = 0
+    due_ms: int = 0  # what the agenda has for it
+    busy: bool = False  # a task is at work on it
+    emitted: int = 0  # number of the last output given to the outbox
+    acked: int = 0  # … known acknowledged
+
+    def __post_init__(self) -> None:
+        first = self.flow.pending[0][0] - 1 if self.flow.pending else self.flow.out
+        self.emitted = self.acked = first
+
+    @property
+    def id(self) -> str:
+        """Flow id."""
+        return self.flow.facts.flow_id
+
+    @property
+    def key(self) -> Key | None:
+        """What its order is kept by; None: no order."""
+        facts = self.flow.facts
+        if facts.key_hash is None or facts.message_class is None:
+            return None
+        return facts.key_hash, MessageClass(facts.message_class)
+
+    def forget(self) -> None:
+        """Let go of the record and the message; a later attempt reads the input again."""
+        self.record = self.notification = self.request = None

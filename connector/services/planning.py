@@ -1,0 +1,271 @@
+"""From an input record to the flows that are to be started: known? → route → build. Nothing here sends or journals."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from connector.core import identity, rows
+from connector.core.flow import Ended, Facts, Flow, State
+from connector.core.model import DeadLetter, Notification, Record, Request
+from connector.core.request import build
+from connector.core.rules import Rule
+from connector.errors import InputError, Unbuildable, Undecodable
+from connector.services.live import Live, Unsendable
+
+if TYPE_CHECKING:
+    from connector.services.lane import Lane
+
+
+async def plan(lane: Lane, record: Record, notification: Notification) -> list[Live]:
+    """The flows of this event that have to be started; none for an event that is known with all its flows."""
+    digest = identity.digest(notification.identity)
+    known = await _meet(lane, record, digest)
+    rules = lane.parts.rules()
+    if known is not None:
+        siblings, missing = known
+        matched = [(name, rules.rule(name)) for name in missing]
+    else:
+        try:
+            matched = [(rule.name, rule) for rule in rules.route(notification)]
+        except Unbuildable as error:
+            return [_refused(lane, record, notification, digest, error)]
+        siblings = tuple(name for name, _ in matched) or ("",)
+        if not matched:
+            lane.parts.metrics.events_unrouted.labels(record.topic).inc()
+            flow = Flow(_facts(lane, record, notification, digest, None, "", siblings, None))
+            unrouted = Unsendable(Ended(State.UNROUTED), None)
+            return _register(lane, record, digest, siblings, [Live(flow, record=record, unsendable=unrouted, recipient_sought=True)])
+    flows = [_flow(lane, record, notification, digest, siblings, name, rule) for name, rule in matched]
+    return _register(lane, record, digest, siblings, flows)
+
+
+async def undecodable(lane: Lane, record: Record, error: Undecodable) -> list[Live]:
+    """The one flow of a record that can never be processed: INVALID, with its dead letter."""
+    digest = identity.digest(record.coordinates)
+    if await _meet(lane, record, digest) is not None:
+        return []
+    return [_refused(lane, record, None, digest, error)]
+
+
+async def _meet(lane: Lane, record: Record, digest: bytes) -> tuple[tuple[str, ...], list[str]] | None:
+    """None: never met. Else (siblings, those without a flow); with none missing, the record's offset is taken care of here."""
+    ledger = lane.ledger
+    if record.offset in ledger.covered:
+        lane.taken.done(record.offset)
+        return (), []
+    before = ledger.events.get(digest)
+    found = await recall(lane, digest)
+    event = ledger.events.get(digest) or before  # a flow may have finished while the rows were read
+    if event is None and not found:
+        return None
+    siblings = event.siblings if event else found[0].facts.siblings
+    known = (event.known if event else set()) | {flow.facts.rule for flow in found}
+    missing = [name for name in siblings if name not in known]
+    if not missing:
+        lane.parts.metrics.duplicates.inc()
+        if event is not None and event.unwritten:
+            event.waiting.append(record.offset)
+        else:
+            lane.taken.done(record.offset)
+    return siblings, missing
+
+
+def _register(lane: Lane, record: Record, digest: bytes, siblings: tuple[str, ...], flows: list[Live]) -> list[Live]:
+    if flows:
+        lane.ledger.begin(digest, siblings, {live.flow.facts.rule: live.id for live in flows}, record.offset)
+    return flows
+
+
+def _flow(
+    lane: Lane, record: Record, notification: Notification, digest: bytes, siblings: tuple[str, ...], name: str, rule: Rule | None
+) -> Live:
+    """One flow, with its first request built; INVALID where the event lacks what the rule needs."""
+    if rule is None:
+        facts = _facts(lane, record, notification, digest, None, name, siblings, None)
+        return _unsendable(record, facts, Unbuildable("RULE_GONE", "the rule this event was routed to is no longer there", name), "build")
+    flow_id = identity.flow_id(notification.identity, name)
+    try:
+        request = build_request(lane, notification, rule, flow_id, 1, digest)
+    except Unbuildable as error:
+        return _unsendable(record, _facts(lane, record, notification, digest, rule, name, siblings, None), error, "build")
+    facts = _facts(lane, record, notification, digest, rule, name, siblings, request)
+    return Live(
+        Flow(facts),
+        record=record,
+        notification=notification,
+        request=request,
+        recipient=request.recipient,
+        headers=_copied(lane, record),
+    )
+
+
+def build_request(lane: Lane, notification: Notification, rule: Rule, flow_id: str, attempt: int, digest: bytes) -> Request:
+    """The message of one attempt. Raises Unbuildable."""
+    url = lane.parts.callback_url(lane.id, flow_id, attempt, digest)
+    return build(notification, rule, identity.attempt_id(flow_id, attempt), url, lane.parts.policy.otp_label_visible)
+
+
+def _refused(lane: Lane, record: Record, notification: Notification | None, digest: bytes, error: InputError) -> Live:
+    """An event that has no flow of a rule: the flow of the empty rule name ends as INVALID."""
+    stage = "decode" if isinstance(error, Undecodable) else "route"
+    live = _unsendable(record, _facts(lane, record, notification, digest, None, "", ("",), None), error, stage)
+    _register(lane, record, digest, ("",), [live])
+    return live
+
+
+def _unsendable(record: Record, facts: Facts, error: InputError, stage: str) -> Live:
+    letter = DeadLetter(
+        id=identity.output_id(facts.flow_id, 0),
+        record=record,
+        stage=stage,
+        reason=error.reason,
+        detail=error.detail,
+        path=error.path,
+        event_id=facts.event_id,
+        flow_id=facts.flow_id,
+        rule=facts.rule,
+        rules_version=facts.rules_version,
+    )
+    ended = Ended(State.INVALID, error.reason, f"{error.detail} (at {error.path})" if error.path else error.detail)
+    return Live(Flow(facts), record=record, unsendable=Unsendable(ended, letter), recipient_sought=True)
+
+
+def _facts(
+    lane: Lane,
+    record: Record,
+    notification: Notification | None,
+    digest: bytes,
+    rule: Rule | None,
+    name: str,
+    siblings: tuple[str, ...],
+    request: Request | None,
+) -> Facts:
+    identity_text = notification.identity if notification else record.coordinates
+    occurred_at = notification.occurred_at_ms if notification else record.timestamp_ms
+    pseudonym = lane.parts.pseudonym
+    return Facts(
+        flow_id=identity.flow_id(identity_text, name),
+        digest=digest,
+        event_id=notification.event_id if notification else record.coordinates,
+        event_type=notification.type if notification else "",
+        siblings=siblings,
+        rule=name,
+        rules_version=lane.parts.rules().version,
+        api=rule.api if rule else None,
+        message_class=rule.message_class if rule else None,
+        tenant=notification.tenant if notification else None,
+        source_topic=record.topic,
+        source_partition=record.partition,
+        source_offset=record.offset,
+        occurred_at_ms=occurred_at,
+        expires_at_ms=_expires_at(lane, notification, occurred_at, rule, request),
+        key_hash=pseudonym(record.key) if record.key else None,
+        recipient_hash=pseudonym(request.recipient.encode()) if request else None,
+        channels=tuple(channel.value for channel in request.channels) if request else (),
+        signature=request.signature if request else (),
+        labelled=request.labelled if request else False,
+        ttl_total_ms=request.ttl_total_ms if request else 0,
+        in_doubt=rule.in_doubt if rule else None,
+    )
+
+
+def _expires_at(lane: Lane, notification: Notification | None, occurred_at_ms: int, rule: Rule | None, request: Request | None) -> int:
+    """Event time + the least of the rule's or class's expiry, ``expires_at``, and dedup window − longest flow (SEMANTICS §1)."""
+    policy = lane.parts.policy
+    longest_flow_ms = (request.ttl_total_ms if request else 0) + int(policy.flow_deadline_s * 1000)
+    limits = [occurred_at_ms + policy.dedup_window_ms - longest_flow_ms]
+    if rule is not None:
+        limits.append(occurred_at_ms + (rule.expires_after_ms or policy.expiry_ms[rule.message_class]))
+    if notification is not None and notification.expires_at_ms is not None:
+        limits.append(notification.expires_at_ms)
+    return min(limits)
+
+
+def _copied(lane: Lane, record: Record) -> tuple[tuple[str, bytes], ...]:
+    names = lane.parts.policy.copy_headers
+    return tuple((name, value) for name in names if (value := record.header(name)) is not None)
+
+
+async def request_for(lane: Lane, live: Live) -> Request | None:
+    """The request of the flow's next attempt; None: it cannot be built any more, and ``live.unsendable`` says how the flow ends.
+
+    A flow never posted is built with the current version of its rule; a resend needs the same version (SEMANTICS §4, §7).
+    """
+    attempt = live.flow.next_attempt
+    if live.request is not None and live.request.attempt_id == identity.attempt_id(live.id, attempt):
+        return live.request
+    facts = live.flow.facts
+    if live.flow.state is State.DOUBT and lane.parts.rules().version != facts.rules_version:
+        live.unsendable = Unsendable(Ended(State.UNKNOWN, "rules_changed"), None)
+        return None
+    if not await remember(lane, live):
+        live.unsendable = Unsendable(Ended(_gone(live), "input_gone"), None)
+        return None
+    if live.notification is None or live.record is None:
+        return None
+    try:
+        live.request = _rebuilt(lane, live.notification, live.flow)
+    except Unbuildable as error:
+        unsendable = _unsendable(live.record, facts, error, "build").unsendable
+        live.unsendable = unsendable and replace(unsendable, end=replace(unsendable.end, state=_gone(live)))
+        return None
+    live.recipient = live.request.recipient
+    return live.request
+
+
+def _rebuilt(lane: Lane, notification: Notification, flow: Flow) -> Request:
+    """The next attempt's request by the rule's current version. Raises Unbuildable."""
+    facts = flow.facts
+    rule = lane.parts.rules().rule(facts.rule)
+    if rule is None:
+        raise Unbuildable("RULE_GONE", "the rule this event was routed to is no longer there", facts.rule)
+    return build_request(lane, notification, rule, facts.flow_id, flow.next_attempt, facts.digest)
+
+
+def _gone(live: Live) -> State:
+    return State.UNKNOWN if live.flow.ever_doubted else State.INVALID
+
+
+async def remember(lane: Lane, live: Live) -> bool:
+    """Read the input record again after a take-over or a long wait. False: the input no longer holds it. Raises KafkaUnavailable."""
+    if live.notification is not None:
+        return True
+    record = await lane.parts.past.record(lane.id, live.flow.facts.source_offset)
+    if record is None or record.value is None:
+        return False
+    try:
+        live.notification = await lane.parts.decoder.decode(record)
+    except Undecodable:
+        return False
+    live.record = record
+    live.headers = _copied(lane, record)
+    return True
+
+
+async def find_recipient(lane: Lane, live: Live) -> None:
+    """After a take-over the recipient is known only from the input: outputs carry it, and a doubt is searched by it."""
+    if live.recipient is not None or live.recipient_sought:
+        return
+    live.recipient_sought = True
+    rule = lane.parts.rules().rule(live.flow.facts.rule)
+    if rule is None or not await remember(lane, live) or live.notification is None:
+        return
+    try:
+        live.recipient = build_request(lane, live.notification, rule, live.id, 1, live.flow.facts.digest).recipient
+    except Unbuildable:
+        return
+    finally:
+        if not live.busy:
+            live.forget()
+
+
+async def recall(lane: Lane, digest: bytes) -> list[Flow]:
+    """Finished flows of an event, read from the journal: a hit in the index of 64 bits is confirmed by all 128."""
+    found = []
+    for offset in lane.ledger.settled.find(digest):
+        for entry in await lane.parts.journal.between(lane.id, offset, offset):
+            flow = rows.flow_of(entry.key, entry.value)
+            if flow.facts.digest == digest:
+                found.append(flow)
+    return found

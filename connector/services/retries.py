@@ -1,0 +1,44 @@
+"""When an attempt that is known not to be accepted is followed by another (SEMANTICS §3)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from connector.core.backoff import Backoff
+from connector.core.model import NotSent, Outcome, RefusalKind, Refused
+from connector.services.parts import Policy
+from connector.services.throttle import Breaker
+
+_BACKOFF = Backoff(first_ms=200, cap_ms=30_000)
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Try again after ``delay_ms``; ``release``: the wait is too long to hold the key and the memory, so the flow is parked."""
+
+    delay_ms: int
+    reason: str
+    release: bool
+    breaker: Breaker | None = None
+
+
+def retry_after(outcome: Outcome, tries: int, policy: Policy, chance: float) -> Retry:
+    """``tries`` counts this one, from 1; ``outcome`` is NotSent or Refused."""
+    backoff_ms = _BACKOFF.delay_ms(tries, chance)
+    reason, breaker = "retry", None
+    if isinstance(outcome, NotSent):
+        reason = outcome.reason
+    if isinstance(outcome, Refused):
+        reason = outcome.reason
+        if outcome.kind is RefusalKind.AUTH:
+            # The first refusal may be a stale token: one new token at once. The second is the account's.
+            backoff_ms, breaker = (0, None) if tries == 1 else (_probe_ms(policy), Breaker.AUTH)
+        elif outcome.kind is RefusalKind.BALANCE:
+            backoff_ms, breaker = _probe_ms(policy), Breaker.BALANCE
+        elif outcome.retry_after_ms is not None:
+            backoff_ms = max(outcome.retry_after_ms, backoff_ms)
+    return Retry(backoff_ms, reason, backoff_ms > policy.short_retry_s * 1000 or breaker is not None, breaker)
+
+
+def _probe_ms(policy: Policy) -> int:
+    return int(policy.breaker_probe_s * 1000)

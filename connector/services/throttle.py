@@ -1,0 +1,187 @@
+"""Who may POST now: breakers, the account's rate, concurrency, and the more urgent class first."""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import heapq
+import itertools
+from asyncio import Future
+from collections import deque
+
+from connector.core.model import MessageClass
+from connector.metrics import Metrics
+from connector.ports import Clock
+
+_BURST_S = 0.1  # a bucket holds this much of the rate: a start never lets a second's worth through at once
+_WINDOW_S = 10.0
+_WINDOW_MIN = 20
+
+
+class Breaker(enum.Enum):
+    """Why nothing may be sent. Open means park and wait, never dead-letter."""
+
+    AUTH = "auth"  # the token is refused, twice
+    BALANCE = "balance"  # the account is empty
+    PROVIDER = "provider"  # ≥ 50 % doubts of ≥ 20 in 10 s
+
+
+class Throttle:
+    """One per process. ``share`` (0…1) is the part of the account's rate that this process's lanes are owed."""
+
+    def __init__(
+        self, clock: Clock, metrics: Metrics, rate_per_s: float, max_in_flight: int, poll_share: float = 0.1, probe_s: float = 5.0
+    ) -> None:
+        self._clock = clock
+        self._metrics = metrics
+        self._rate = rate_per_s
+        self._share = 0.0
+        self._limit = max_in_flight
+        self._probe_s = probe_s
+        self._poll_share = poll_share
+        self._poll_tokens = 1.0
+        self._poll_filled = clock.boot()
+        self._in_flight = 0
+        self._tokens = 0.0
+        self._filled = clock.boot()
+        self._waiting: list[tuple[int, int, Future[bool], int]] = []
+        self._order = itertools.count()
+        self._wake = asyncio.Event()
+        self._open: dict[Breaker, float] = {}
+        self._probing: set[Breaker] = set()
+        self._results: deque[tuple[float, bool]] = deque()
+        metrics.in_flight_limit.set(max_in_flight)
+        for kind in Breaker:
+            metrics.breaker_state.labels(kind.value).set(0)
+
+    def set_share(self, share: float) -> None:
+        """The lanes owned have changed. The bucket starts empty, so that two owners never add up to more than the rate."""
+        self._share = share
+        self._tokens = 0.0
+        self._filled = self._clock.boot()
+        self._metrics.rate_limit.set(self._rate * share)
+        self._wake.set()
+
+    async def enter(self, message_class: MessageClass, until_ms: int) -> bool:
+        """Wait for breakers, rate and a permit: True, to be paired with ``leave``. False: it became ``until_ms`` meanwhile."""
+        waiter: Future[bool] = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._waiting, (message_class.priority, next(self._order), waiter, until_ms))
+        self._dispense()
+        try:
+            return await waiter
+        except asyncio.CancelledError:
+            if waiter.done() and not waiter.cancelled() and waiter.result():
+                self.leave()
+            raise
+
+    def leave(self) -> None:
+        """The POST has ended."""
+        self._in_flight -= 1
+        self._metrics.in_flight.set(self._in_flight)
+        self._dispense()
+
+    def record(self, *, bad: bool) -> None:
+        """What came of a POST, for the provider's breaker: bad is a doubt or a 5xx."""
+        now = self._clock.boot()
+        if Breaker.PROVIDER in self._probing:
+            self._probing.discard(Breaker.PROVIDER)
+            if bad:
+                self.open(Breaker.PROVIDER)
+            else:
+                self.close(Breaker.PROVIDER)
+            return
+        self._results.append((now, bad))
+        while self._results and self._results[0][0] < now - _WINDOW_S:
+            self._results.popleft()
+        if len(self._results) >= _WINDOW_MIN and 2 * sum(failed for _, failed in self._results) >= len(self._results):
+            self.open(Breaker.PROVIDER)
+
+    def open(self, kind: Breaker) -> None:
+        """Nothing more is begun until a probe succeeds."""
+        self._open[kind] = self._clock.boot() + self._probe_s
+        self._results.clear()
+        self._metrics.breaker_state.labels(kind.value).set(2)
+
+    def close(self, kind: Breaker) -> None:
+        """A probe succeeded."""
+        self._open.pop(kind, None)
+        self._metrics.breaker_state.labels(kind.value).set(0)
+        self._wake.set()
+
+    def is_open(self, kind: Breaker) -> bool:
+        """Whether this breaker holds everything back."""
+        return kind in self._open
+
+    def may_poll(self) -> bool:
+        """Take one poll out of its budget: ``polling.max_share`` of the rate, whatever sends and doubts need comes first."""
+        now = self._clock.boot()
+        rate = self._rate * self._share * self._poll_share
+        self._poll_tokens = min(self._poll_tokens + (now - self._poll_filled) * rate, max(1.0, rate))
+        self._poll_filled = now
+        if self._poll_tokens < 1.0 or self._waiting:
+            return False
+        self._poll_tokens -= 1.0
+        return True
+
+    async def run(self) -> None:
+        """Hand out permits as time brings them; ends by cancellation."""
+        while True:
+            self._dispense()
+            self._expire()
+            if not self._waiting:
+                await self._wake.wait()
+                self._wake.clear()
+                continue
+            await self._clock.sleep(self._until_next())
+
+    def _until_next(self) -> float:
+        rate = self._rate * self._share
+        missing = max(0.0, 1.0 - self._tokens)
+        return min(0.05, max(0.001, missing / rate)) if rate > 0 else 0.05
+
+    def _dispense(self) -> None:
+        self._fill()
+        while self._waiting:
+            if self._waiting[0][2].done():
+                heapq.heappop(self._waiting)
+                continue
+            if self._in_flight >= self._limit or self._tokens < 1.0:
+                break
+            waiter = self._next_waiter()
+            if waiter is None:
+                break
+            self._tokens -= 1.0
+            self._in_flight += 1
+            self._metrics.in_flight.set(self._in_flight)
+            waiter.set_result(True)
+        if self._waiting:
+            self._wake.set()
+
+    def _expire(self) -> None:
+        """Nobody waits beyond the event's expiry, whatever is open."""
+        now_ms = self._clock.now_ms()
+        for entry in self._waiting:
+            if entry[3] <= now_ms and not entry[2].done():
+                entry[2].set_result(False)
+
+    def _next_waiter(self) -> Future[bool] | None:
+        """The most urgent waiter; with only the provider's breaker open and due for a probe, the least urgent one instead."""
+        if not self._open:
+            return heapq.heappop(self._waiting)[2]
+        if set(self._open) != {Breaker.PROVIDER} or Breaker.PROVIDER in self._probing:
+            return None
+        if self._clock.boot() < self._open[Breaker.PROVIDER]:
+            return None
+        candidates = [entry for entry in self._waiting if not entry[2].done()]
+        probe = max(candidates, key=lambda entry: (entry[0], -entry[1]))
+        self._waiting.remove(probe)
+        heapq.heapify(self._waiting)
+        self._probing.add(Breaker.PROVIDER)
+        self._metrics.breaker_state.labels(Breaker.PROVIDER.value).set(1)
+        return probe[2]
+
+    def _fill(self) -> None:
+        now = self._clock.boot()
+        rate = self._rate * self._share
+        self._tokens = min(self._tokens + (now - self._filled) * rate, max(1.0, rate * _BURST_S))
+        self._filled = now
