@@ -1,0 +1,60 @@
+"""The simulator's own panel under /_simulator/: faults while it runs, the ledger, a summary. No token needed."""
+
+from __future__ import annotations
+
+import dataclasses
+from urllib.parse import parse_qs
+
+import orjson
+
+from connector.simulator.answers import answer
+from connector.simulator.provider import Provider
+from connector.simulator.wire import Answer, HttpRequest
+
+_PATHS = "GET summary, GET ledger?since=SEQ, GET switches, GET faults, POST faults, POST revoke-tokens"
+
+
+class Control:
+    """Endpoints for people and tests."""
+
+    def __init__(self, provider: Provider) -> None:
+        self._provider = provider
+
+    def handle(self, request: HttpRequest) -> Answer:
+        """Any request under /_simulator/."""
+        match (request.method, request.path.removeprefix("/_simulator/")):
+            case ("GET", "summary"):
+                return answer(self._provider.ledger.summary())
+            case ("GET", "ledger"):
+                return self._ledger(request)
+            case ("GET", "switches"):
+                return answer(self._provider.switches.as_dict())
+            case ("GET", "faults"):
+                return answer(dataclasses.asdict(self._provider.board.now()))
+            case ("POST", "faults"):
+                return self._faults(request)
+            case ("POST", "revoke-tokens"):
+                self._provider.tokens.revoke()
+                return answer({"revoked": True})
+            case _:
+                return answer({"error": f"there are: {_PATHS}"}, 404)
+
+    def _ledger(self, request: HttpRequest) -> Answer:
+        since = parse_qs(request.query).get("since", ["0"])[-1]
+        if not since.isdecimal():
+            return answer({"error": "since must be a number"}, 400)
+        return answer([entry.as_json() for entry in self._provider.ledger.entries if entry.seq > int(since)])
+
+    def _faults(self, request: HttpRequest) -> Answer:
+        """Fields of Faults, and ``for_s``: how long they last."""
+        try:
+            changes = orjson.loads(request.body)
+            if not isinstance(changes, dict):
+                return answer({"error": "must be an object"}, 400)
+            for_s = changes.pop("for_s", None)
+            if for_s is not None and (isinstance(for_s, bool) or not isinstance(for_s, int | float)):
+                return answer({"error": "for_s must be a number of seconds"}, 400)
+            now = self._provider.board.change(changes, for_s)
+        except ValueError as error:
+            return answer({"error": str(error)}, 400)
+        return answer(dataclasses.asdict(now))
