@@ -16,7 +16,7 @@ import subprocess
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,7 +29,7 @@ ROOT: Final = Path(__file__).parent.parent
 JARS: Final = ROOT / ".cache" / "kafka" / VERSION
 READY_S: Final = 60.0
 
-SETTINGS: Final[Mapping[str, str]] = {
+SETTINGS: Final[dict[str, str]] = {
     "process.roles": "broker,controller",
     "node.id": "1",
     "controller.listener.names": "CONTROLLER",
@@ -127,7 +127,7 @@ class JavaBroker(Broker):
 
     def start(self) -> None:
         with (self._directory / "out").open("ab") as out:
-            self._process = subprocess.Popen([*self._java, "kafka.Kafka", str(self._properties)], stdout=out, stderr=out)
+            self._process = subprocess.Popen([*self._java, "kafka.Kafka", str(self._properties)], stdout=out, stderr=out)  # noqa: S603 - our own command
         self.wait_ready()
 
     def stop(self) -> None:
@@ -166,7 +166,9 @@ class DockerBroker(Broker):
             "log.dirs": "/tmp/kafka-logs",  # noqa: S108 - in the container
         }
         environment = {"KAFKA_" + name.upper().replace(".", "_"): value for name, value in settings.items()}
-        self._container: Any = DockerContainer(IMAGE).with_envs(**environment).with_kwargs(ports={"9092/tcp": ("127.0.0.1", port)})
+        container: Any = DockerContainer(IMAGE).with_envs(**environment)
+        container.ports["9092/tcp"] = ("127.0.0.1", port)
+        self._container = container
         self._started = False
 
     def start(self) -> None:
@@ -206,7 +208,9 @@ def _in_docker() -> Broker:
     if shutil.which("docker") is None:
         raise NoBroker("no docker command")
     _run(["docker", "info"], 5)
-    if subprocess.run(["docker", "image", "inspect", IMAGE], capture_output=True, timeout=10, check=False).returncode:
+    try:
+        _run(["docker", "image", "inspect", IMAGE], 10)
+    except NoBroker:
         _run(["docker", "pull", "--quiet", IMAGE], 120)
     return _started(DockerBroker())
 
@@ -243,7 +247,7 @@ def _jars() -> Path:
 
 def _run(command: list[str], seconds: float) -> None:
     """Silent on success; its last lines are the reason on failure."""
-    done = subprocess.run(command, capture_output=True, timeout=seconds, check=False)
+    done = subprocess.run(command, capture_output=True, timeout=seconds, check=False)  # noqa: S603 - our own commands
     if done.returncode:
         lines = (done.stdout + done.stderr).decode(errors="replace").strip().splitlines()
         raise NoBroker(f"{command[0]} failed: {' '.join(lines[-3:])}")

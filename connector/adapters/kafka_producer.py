@@ -21,6 +21,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from connector.adapters.kafka_client import (
     FATAL,
     MESSAGE_TIMED_OUT,
+    NO_SUCH_LOG,
     PURGED,
     KafkaOptions,
     error_counter,
@@ -230,6 +231,8 @@ def _word(error: KafkaError) -> str:
         return "producer_fatal"
     if code == MESSAGE_TIMED_OUT:
         return "produce_timed_out"
+    if code in NO_SUCH_LOG:
+        return "no_such_topic"
     if code in {KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE}:
         return "message_too_large"
     return "produce_failed"

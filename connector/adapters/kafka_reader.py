@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from connector.adapters.kafka_client import (
     NO_SUCH_LOG,
@@ -105,7 +105,7 @@ class ReadingPool:
     ) -> AsyncGenerator[list[Message], None]:
         """Messages from ``start`` until the position is beyond ``past`` and the end of the log was reported *there*.
 
-        Batches of at most ``BATCH``. Raises KafkaUnavailable when nothing moves for ``patience_s``, LaneRefused when there is no such log.
+        Batches of at most ``BATCH``. Raises KafkaUnavailable when nothing moves for ``patience_s``, LaneRefused when it may not be read.
         """
         async with _seated(self._scans) as seat:
             cursor = Cursor(topic, partition, max(start, 0))
@@ -136,6 +136,8 @@ class ReadingPool:
             while cursor.position <= last and cursor.ended is None and not cut.is_set():
                 batch, moved = _turn(consumer, cursor, min(last - cursor.position + 1, BATCH))
                 heard = self._still_patient(heard, moved=moved)
+                if batch and _offset(batch[0]) < first:
+                    break  # ``first`` lies beyond the end, so the broker began anew at the log's start
                 found += [message for message in batch if first <= _offset(message) <= last]
         finally:
             consumer.unassign()
@@ -155,6 +157,16 @@ class ReadingPool:
                 topic: consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=self._patience_s)[1]
                 for topic, partition in partitions.items()
             }
+
+        async with _seated(self._looks) as seat:
+            return await seat.run(ask)
+
+    async def first_since(self, topic: str, partition: int, timestamp_ms: int) -> int | None:
+        """Offset of the first message at or after that time; None when there is none."""
+
+        def ask(consumer: Consumer) -> int | None:
+            (found,) = consumer.offsets_for_times([TopicPartition(topic, partition, timestamp_ms)], timeout=self._patience_s)
+            return found.offset if found.offset >= 0 else None
 
         async with _seated(self._looks) as seat:
             return await seat.run(ask)
@@ -207,11 +219,10 @@ def _turn(consumer: Consumer, cursor: Cursor, wanted: int = BATCH) -> tuple[list
         elif error.code() == PARTITION_EOF:
             cursor.position = cursor.ended = _offset(message)
             moved = True
-        elif error.code() in NO_SUCH_LOG or error.fatal():
-            raise LaneRefused(
-                f"{cursor.topic}/{cursor.partition} cannot be read ({error.name()}): check the topic and the rights to it, "
-                "then run `failover-connector topics create`"
-            )
+        elif error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+            raise LaneRefused(f"{cursor.topic} may not be read: give this principal the ACL operation Read on it")
+        elif error.code() in NO_SUCH_LOG or error.fatal():  # just created and not yet known everywhere, perhaps
+            raise unavailable(f"reading {cursor.topic}/{cursor.partition}", error)
     return batch, moved
 
 

@@ -1,0 +1,133 @@
+"""``ports.CallbackFeed``: the lanes' partitions of the callbacks topics, followed by hand in one owner thread."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import itertools
+import threading
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Final, NamedTuple
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, TopicPartition
+
+from connector.adapters.kafka_client import PARTITION_EOF, KafkaOptions, callbacks_topic, error_counter, library_logger, reader_config
+from connector.adapters.kafka_handover import Commands, Handover
+from connector.metrics import Metrics
+from connector.ports import Callback, LaneId
+
+_POLL_S: Final = 0.05
+_BATCH: Final = 500
+_PERMITS: Final = 10_000
+
+Delivered = tuple[LaneId, int, Callback | None]
+
+
+class _Followed(NamedTuple):
+    lane: LaneId
+    generation: int
+
+
+class KafkaCallbackFeed:
+    """Make it on the running loop; iterating ``events`` starts it. What was fetched for an earlier ``follow`` is never delivered."""
+
+    def __init__(self, options: KafkaOptions, metrics: Metrics, decode: Callable[[bytes], Callback]) -> None:
+        """``decode`` raises ValueError for bytes that are no callback."""
+        self._loop = asyncio.get_running_loop()
+        self._options = options
+        self._decode = decode
+        self._count_error = error_counter(metrics)
+        self._handover: Handover[list[tuple[int, Delivered]]] = Handover(self._loop, _PERMITS)
+        self._commands = Commands(self._loop)
+        self._generations = itertools.count(1)
+        self._live: dict[LaneId, int] = {}  # loop side
+        self._followed: dict[tuple[str, int], _Followed] = {}  # thread side
+        self._paused = False
+        self._closing = threading.Event()
+        self._gone = asyncio.Event()
+        self._thread = threading.Thread(target=self._run, name="kafka-callbacks", daemon=True)
+
+    def follow(self, lane: LaneId, offset: int | None) -> None:
+        """Deliver the lane's callbacks from ``offset`` (None: from the start of the log)."""
+        generation = self._live[lane] = next(self._generations)
+        self._commands.post(functools.partial(self._follow, lane, OFFSET_BEGINNING if offset is None else offset, generation))
+
+    def unfollow(self, lane: LaneId) -> None:
+        """Stop delivering, at once."""
+        self._live.pop(lane, None)
+        self._commands.post(functools.partial(self._unfollow, lane))
+
+    async def events(self) -> AsyncIterator[Sequence[Delivered]]:
+        """Batches of (lane, offset, callback); ends after ``close``."""
+        self._thread.start()
+        async for batch in self._handover.items():
+            live = [delivered for generation, delivered in batch if self._live.get(delivered[0]) == generation]
+            if live:
+                yield live
+
+    async def close(self) -> None:
+        """Stop; ``events`` ends."""
+        self._closing.set()
+        if self._thread.ident is not None:
+            await self._gone.wait()
+
+    # ------------------------------------------------------------------------------------------------------ the thread's side
+
+    def _run(self) -> None:
+        error: BaseException | None = None
+        try:
+            self._consume()
+        except Exception as broken:  # noqa: BLE001 - carried over to whoever reads the events
+            error = broken
+        self._handover.end(error)
+        self._loop.call_soon_threadsafe(self._gone.set)
+
+    def _consume(self) -> None:
+        self._consumer = Consumer(reader_config(self._options, error_cb=self._count_error), logger=library_logger())
+        while not self._closing.is_set():
+            self._commands.run()
+            self._pause_when_full()
+            first = self._consumer.poll(_POLL_S)
+            if first is not None:
+                self._deliver([first, *self._consumer.consume(_BATCH - 1, 0)])
+        self._consumer.close()
+
+    def _follow(self, lane: LaneId, offset: int, generation: int) -> None:
+        self._unfollow(lane)
+        topic = callbacks_topic(self._options.group_id, lane.topic)
+        self._followed[topic, lane.partition] = _Followed(lane, generation)
+        self._consumer.incremental_assign([TopicPartition(topic, lane.partition, offset)])
+        if self._paused:
+            self._consumer.pause([TopicPartition(topic, lane.partition)])
+
+    def _unfollow(self, lane: LaneId) -> None:
+        place = (callbacks_topic(self._options.group_id, lane.topic), lane.partition)
+        if self._followed.pop(place, None) is not None:
+            self._consumer.incremental_unassign([TopicPartition(*place)])
+
+    def _pause_when_full(self) -> None:
+        full = self._handover.full()
+        if full != self._paused:
+            self._paused = full
+            partitions = [TopicPartition(*place) for place in self._followed]
+            (self._consumer.pause if full else self._consumer.resume)(partitions)
+
+    def _deliver(self, messages: list[Message]) -> None:
+        batch: list[tuple[int, Delivered]] = []
+        for message in messages:
+            error = message.error()
+            if error is not None:
+                if error.code() != PARTITION_EOF:
+                    self._count_error(error)
+                continue
+            followed = self._followed.get((message.topic() or "", message.partition() or 0))
+            if followed is not None:
+                batch.append((followed.generation, (followed.lane, message.offset() or 0, self._read(message.value()))))
+        if batch:
+            self._handover.put(batch, len(batch))
+
+    def _read(self, value: bytes | None) -> Callback | None:
+        try:
+            return self._decode(value or b"")
+        except ValueError:
+            return None
