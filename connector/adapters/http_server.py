@@ -1,0 +1,195 @@
+"""The two HTTP ports: the public one, which knows callbacks and nothing else, and the private one for probes, metrics and the console."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Protocol
+
+import orjson
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from connector.adapters.http_guard import Limits, guarded
+from connector.core.capability import PATH
+from connector.errors import ConfigError, Problem
+from connector.logs import get_logger
+from connector.metrics import Metrics
+
+_LOG = get_logger(__name__)
+_METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_CALL = re.compile(re.escape(PATH) + r"/(?P<kid>[^/]+)/(?P<token>[^/]+)")
+_CLOSE = {"connection": "close"}
+_BACKLOG = 1_024
+
+
+# ------------------------------------------------------------------------------------------------------------------ public
+
+
+class Receiver(Protocol):
+    """Who takes callbacks in."""
+
+    async def receive(self, kid: str, token: str, source: str, read: Callable[[], Awaitable[bytes]]) -> int:
+        """HTTP status of the answer."""
+        ...
+
+
+def callbacks_app(receiver: Receiver, limits: Limits | None = None) -> ASGIApp:
+    """``POST /callbacks/v1/{kid}/{token}``; everything else gets the same empty 404, and every refusal ends the connection.
+
+    The content type is not asked for: the signed path is the proof, and a genuine call must not be lost for a header that the
+    contract does not name.
+    """
+    bounds = limits or Limits()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        status = 404
+        called = _CALL.fullmatch(scope["path"]) if scope["method"] == "POST" else None
+        if called:
+            request = Request(scope, receive)
+            source = request.client.host if request.client else ""
+            status = await receiver.receive(called["kid"], called["token"], source, lambda: _body(request, bounds))
+        response = Response(status_code=status, headers=None if status == 200 else _CLOSE)  # noqa: PLR2004 - HTTP's own words
+        await response(scope, receive, send)
+
+    return app
+
+
+async def _body(request: Request, limits: Limits) -> bytes:
+    """The request's body; empty when it is too large, too slow or cut."""
+    body = bytearray()
+    try:
+        async with asyncio.timeout(limits.body_s):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > limits.body_bytes:
+                    return b""
+    except (TimeoutError, ClientDisconnect):
+        return b""
+    return bytes(body)
+
+
+# ----------------------------------------------------------------------------------------------------------------- private
+
+Finding = tuple[bool, Mapping[str, object]]
+"""Whether all is well, and details for a person: JSON values, nothing personal."""
+
+
+class Health(Protocol):
+    """How the process is."""
+
+    def live(self) -> Finding:
+        """False: only a restart can help."""
+        ...
+
+    def ready(self) -> Finding:
+        """False: not (or no longer) doing its share."""
+        ...
+
+    def started(self) -> Finding:
+        """False: still coming up."""
+        ...
+
+
+def admin_app(health: Health, metrics: Metrics, routes: Sequence[BaseRoute] = ()) -> ASGIApp:
+    """``/metrics``, ``/healthz`` (live), ``/readyz``, ``/startupz``, and whatever else is given (the console)."""
+
+    def probe(ask: Callable[[], Finding]) -> Callable[[Request], Awaitable[Response]]:
+        async def endpoint(_request: Request) -> Response:
+            well, details = ask()
+            body = orjson.dumps({"ok": well, **details}, default=str)
+            return Response(body, 200 if well else 503, {"cache-control": "no-store"}, "application/json")
+
+        return endpoint
+
+    async def scrape(_request: Request) -> Response:
+        # Rendering thousands of series takes ~20 ms: not on the loop that checks leases.
+        return Response(await asyncio.to_thread(metrics.render), media_type=_METRICS_TYPE)
+
+    probes = {"/healthz": health.live, "/readyz": health.ready, "/startupz": health.started}
+    return Starlette(routes=[Route("/metrics", scrape), *(Route(path, probe(ask)) for path, ask in probes.items()), *routes])
+
+
+# ------------------------------------------------------------------------------------------------------------------ server
+
+
+class HttpServer:
+    """uvicorn, embedded: it takes no signals, logs no requests and lives between ``start`` and ``stop``."""
+
+    def __init__(self, app: ASGIApp, listen: str, setting: str, limits: Limits | None = None) -> None:
+        """``listen``: ``host:port`` (port 0: any free one); ``setting``: where that stands, for the error text."""
+        host, _, port = listen.rpartition(":")
+        self._host, self._port = host.strip("[]"), int(port)
+        self._setting = setting
+        bounds = limits or Limits()
+        self._config = uvicorn.Config(
+            app,
+            http=guarded(bounds),
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            log_level="error",  # every scanner's nonsense would be a warning
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            date_header=False,
+            timeout_keep_alive=bounds.keep_alive_s,
+            backlog=_BACKLOG,
+        )
+        self._server = uvicorn.Server(self._config)
+        self._socket: socket.socket | None = None
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port it listens on, once started."""
+        if self._socket is None:
+            raise RuntimeError("not started")
+        host, port = self._socket.getsockname()[:2]
+        return host, port
+
+    async def start(self) -> None:
+        """Take the port and serve. Raises ConfigError when the port cannot be had."""
+        listening = self._listening()
+        self._config.load()
+        self._server.lifespan = self._config.lifespan_class(self._config)
+        # startup() and shutdown() are all that serve() does, but for signals and a tick that only counts and dates.
+        await self._server.startup(sockets=[listening])
+        self._socket = listening
+        _LOG.info("http_listening", setting=self._setting, address=f"{self.address[0]}:{self.address[1]}")
+
+    async def stop(self, grace: float) -> None:
+        """Take no more, let open requests end within ``grace`` seconds, cut the rest. Does nothing when not started."""
+        if self._socket is None:
+            return
+        listening, self._socket = self._socket, None
+        self._config.timeout_graceful_shutdown = max(1, round(grace))
+        await self._server.shutdown(sockets=[listening])
+        for connection in list(self._server.server_state.connections):
+            connection.transport.abort()
+        _LOG.info("http_stopped", setting=self._setting)
+
+    def _listening(self) -> socket.socket:
+        try:
+            family, kind, protocol, _, address = socket.getaddrinfo(
+                self._host, self._port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            )[0]
+            listening = socket.socket(family, kind, protocol)
+            try:
+                listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                listening.bind(address)
+                listening.setblocking(False)
+            except OSError:
+                listening.close()
+                raise
+        except OSError as error:
+            what = f"cannot listen on {self._host}:{self._port}: {error.strerror}"
+            raise ConfigError((Problem(self._setting, what, "another process may have the port"),)) from error
+        return listening

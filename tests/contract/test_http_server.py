@@ -1,0 +1,223 @@
+"""The HTTP ports over real sockets: the public one knows callbacks only and lets nobody sit on it; the private one tells how things are."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+
+import httpx
+import pytest
+from starlette.types import ASGIApp
+
+from connector.adapters.http_guard import Limits
+from connector.adapters.http_server import HttpServer, admin_app, callbacks_app
+from connector.errors import ConfigError
+from connector.metrics import Metrics
+from tests.fakes.clock import settle
+
+PATH = "/callbacks/v1/kid/token"
+QUICK = Limits(head_s=0.05, head_bytes=1_000, body_s=0.05, body_bytes=1_000, keep_alive_s=1, connections=3)
+
+
+class Recorder:
+    """A receiver that remembers its calls; the answer can be held back."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, str, str, bytes]] = []
+        self.status = 200
+        self.go = asyncio.Event()
+        self.go.set()
+        self.entered = asyncio.Event()
+        self.called: asyncio.Queue[int] = asyncio.Queue()
+
+    async def receive(self, kid: str, token: str, source: str, read: Callable[[], Awaitable[bytes]]) -> int:
+        self.entered.set()
+        body = await read()
+        self.calls.append((kid, token, source, body))
+        self.called.put_nowait(len(self.calls))
+        await self.go.wait()
+        return self.status
+
+
+class Condition:
+    """A health whose answers are set by the test."""
+
+    def __init__(self) -> None:
+        self.well = {"live": True, "ready": True, "started": True}
+
+    def live(self) -> tuple[bool, Mapping[str, object]]:
+        return self.well["live"], {"lanes": 3}
+
+    def ready(self) -> tuple[bool, Mapping[str, object]]:
+        return self.well["ready"], {"group": "joined"}
+
+    def started(self) -> tuple[bool, Mapping[str, object]]:
+        return self.well["started"], {}
+
+
+@asynccontextmanager
+async def serving(app: ASGIApp, limits: Limits | None = None) -> AsyncIterator[tuple[HttpServer, httpx.AsyncClient]]:
+    """A server on a free port, and a client of it."""
+    server = HttpServer(app, "127.0.0.1:0", "callbacks.listen", limits)
+    await server.start()
+    host, port = server.address
+    async with httpx.AsyncClient(base_url=f"http://{host}:{port}", trust_env=False) as client:
+        try:
+            yield server, client
+        finally:
+            await server.stop(1)
+
+
+async def ended(reader: asyncio.StreamReader) -> bytes:
+    """All that comes until the server ends the connection."""
+    try:
+        async with asyncio.timeout(5):
+            return await reader.read()
+    except ConnectionError:
+        return b""
+
+
+async def test_a_callback_reaches_the_receiver() -> None:
+    """Key id, token, source address and body arrive as they were sent; the connection stays for the next one."""
+    receiver = Recorder()
+    async with serving(callbacks_app(receiver)) as (_, client):
+        first = await client.post(PATH, content=b'{"a": 1}', headers={"content-type": "application/json"})
+        second = await client.post(PATH, content=b"x", headers={"content-type": "text/plain"})
+    assert (first.status_code, second.status_code) == (200, 200)
+    assert "connection" not in first.headers
+    assert receiver.calls == [("kid", "token", "127.0.0.1", b'{"a": 1}'), ("kid", "token", "127.0.0.1", b"x")]
+
+
+async def test_everything_else_is_one_and_the_same_404() -> None:
+    """Other methods, other paths, forged tokens: an outsider cannot tell them apart."""
+    receiver = Recorder()
+    receiver.status = 404
+    calls = [("GET", PATH), ("PUT", PATH), ("HEAD", PATH), ("POST", "/"), ("POST", "/callbacks/v1/kid"), ("POST", "/callbacks/v1/kid/"),
+             ("POST", f"{PATH}/more"), ("POST", "/callbacks/v1//token"), ("POST", "/metrics"), ("GET", "/healthz"), ("POST", PATH)]  # fmt: skip
+    async with serving(callbacks_app(receiver)) as (_, client):
+        answers = [await client.request(method, path, content=b"{}") for method, path in calls]
+    shapes = {(answer.status_code, answer.content, tuple(sorted(answer.headers.items()))) for answer in answers}
+    assert shapes == {(404, b"", (("connection", "close"), ("content-length", "0")))}
+    assert len(receiver.calls) == 1
+
+
+async def test_a_large_or_slow_or_cut_body_reads_as_empty() -> None:
+    """The receiver is never kept waiting, nor given more than it asked for."""
+    receiver = Recorder()
+    async with serving(callbacks_app(receiver, QUICK), QUICK) as (server, client):
+        assert (await client.post(PATH, content=b"x" * 1_000)).status_code == 200
+        assert (await client.post(PATH, content=b"x" * 1_001)).status_code == 200
+        reader, writer = await asyncio.open_connection(*server.address)
+        writer.write(f"POST {PATH} HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\nabc".encode())
+        assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+        writer.close()
+        receiver.entered.clear()
+        _, writer = await asyncio.open_connection(*server.address)
+        writer.write(f"POST {PATH} HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\nabc".encode())
+        await receiver.entered.wait()
+        writer.close()
+        async with asyncio.timeout(5):
+            while await receiver.called.get() < 4:
+                pass
+    assert [len(body) for _, _, _, body in receiver.calls] == [1_000, 0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [b"", b"POST /callbacks", b"POST / HTTP/1.1\r\nhost: x\r\nx-slow: ", b"GET / HTTP/1.1\r\nx: " + b"y" * 2_000],
+    ids=lambda sent: len(sent),
+)
+async def test_a_late_or_endless_head_ends_the_connection(sent: bytes) -> None:
+    """Nobody holds a connection by saying nothing, or by never coming to the point."""
+    async with serving(callbacks_app(Recorder()), QUICK) as (server, _):
+        reader, writer = await asyncio.open_connection(*server.address)
+        writer.write(sent)
+        assert await ended(reader) == b""
+        writer.close()
+
+
+async def test_a_second_head_has_a_deadline_too() -> None:
+    """On a connection kept alive, the next request must come to its point as well."""
+    async with serving(callbacks_app(Recorder()), QUICK) as (server, _):
+        reader, writer = await asyncio.open_connection(*server.address)
+        writer.write(f"POST {PATH} HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n".encode())
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
+        writer.write(b"POST /callb")
+        assert await ended(reader) == b""
+        writer.close()
+
+
+async def test_connections_are_bounded() -> None:
+    """One connection too many is ended; the others go on."""
+    limits = Limits(connections=3)
+    async with serving(callbacks_app(Recorder()), limits) as (server, _):
+        held = [await asyncio.open_connection(*server.address) for _ in range(3)]
+        reader, writer = await asyncio.open_connection(*server.address)
+        assert await ended(reader) == b""
+        writer.close()
+        held[0][1].write(f"POST {PATH} HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n".encode())
+        assert (await held[0][0].readline()).startswith(b"HTTP/1.1 200")
+        for _, other in held:
+            other.close()
+
+
+async def test_nonsense_is_refused_and_not_logged_away(capfd: pytest.CaptureFixture[str]) -> None:
+    """Bytes that are no HTTP end their connection and write no line."""
+    async with serving(callbacks_app(Recorder())) as (server, _):
+        reader, writer = await asyncio.open_connection(*server.address)
+        writer.write(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n")
+        assert (await ended(reader)).startswith(b"HTTP/1.1 400")
+        writer.close()
+    assert "Invalid HTTP" not in "".join(capfd.readouterr())
+
+
+async def test_a_stop_lets_open_requests_end() -> None:
+    """After stop no new connection is taken; a request that was being answered is answered."""
+    receiver = Recorder()
+    receiver.go.clear()
+    async with serving(callbacks_app(receiver)) as (server, client), asyncio.TaskGroup() as group:
+        address = server.address
+        answer = group.create_task(client.post(PATH, content=b"{}"))
+        await receiver.entered.wait()
+        stop = group.create_task(server.stop(5))
+        await settle()
+        with pytest.raises(OSError, match=r"refused|Connect call failed"):
+            await asyncio.open_connection(*address)
+        receiver.go.set()
+        assert (await answer).status_code == 200
+        await stop
+
+
+async def test_a_taken_port_is_a_problem_of_the_settings() -> None:
+    """The error names the setting and the address, not a stack of asyncio's."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(ConfigError, match=rf"admin\.listen: cannot listen on 127\.0\.0\.1:{port}"):
+            await HttpServer(callbacks_app(Recorder()), f"127.0.0.1:{port}", "admin.listen").start()
+
+
+async def test_probes_say_how_things_are() -> None:
+    """200 or 503, with details for a person."""
+    health = Condition()
+    async with serving(admin_app(health, Metrics())) as (_, client):
+        for path, name in (("/healthz", "live"), ("/readyz", "ready"), ("/startupz", "started")):
+            assert (await client.get(path)).status_code == 200
+            health.well[name] = False
+            answer = await client.get(path)
+            assert (answer.status_code, answer.json()["ok"]) == (503, False)
+        assert (await client.get("/healthz")).json() == {"ok": False, "lanes": 3}
+        assert (await client.get("/callbacks/v1/a/b")).status_code == 404
+
+
+async def test_metrics_are_scraped_as_text() -> None:
+    """Prometheus reads what was counted."""
+    metrics = Metrics()
+    metrics.events.labels("notifications").inc(3)
+    async with serving(admin_app(Condition(), metrics)) as (_, client):
+        answer = await client.get("/metrics")
+    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+    assert 'failover_events_total{topic="notifications"} 3.0' in answer.text
