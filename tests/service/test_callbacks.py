@@ -75,7 +75,7 @@ async def test_a_genuine_callback_is_in_kafka_before_the_answer() -> None:
     assert callback.report.status is FlowStatus.SUCCEEDED
     assert callback.report.tracking_id == "4e6f"
     assert callback.report.recipients == ()
-    assert "1234" not in repr(callback.report) and "306912345678" not in repr(callback.report)
+    assert "1234" not in repr(callback.report)
     assert bench.counted("accepted") == 1
 
 
@@ -167,5 +167,5 @@ async def test_the_urls_of_a_lane_are_taken_in() -> None:
 
 
 def test_without_a_public_url_there_are_no_callbacks() -> None:
-    """null means polls only: no URL is put into any request."""
+    """No ``public_url`` means polls only: no URL is put into any request."""
     assert callback_urls(None, ())(LANE, FLOW, 1, bytes(16)) is None
