@@ -12,7 +12,7 @@ SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check lint types architecture coverage deploy-check repo-check docs-check fmt lock image clean
+.PHONY: help demo test check lint types architecture coverage deploy-check repo-check docs-check fmt lock image image-check clean
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -67,11 +67,14 @@ lock: $(VENV)/.dev ## Make the three locks anew from pyproject.toml (ARGS=--upgr
 image: ## Build the container image (IMAGE=name:tag)
 	docker build --tag $(IMAGE) --build-arg VERSION="$$(git describe --tags --always --dirty)" --build-arg REVISION="$$(git rev-parse HEAD)" .
 
+image-check: $(VENV)/.dev ## Build the image and try it with Kafka and the simulator (needs Docker)
+	@$(BIN)/python scripts/check_image.py
+
 clean: ## Remove the environment and all caches
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage build dist
 
 # ---------------------------------------------------------------------------------------------------------------- environment
-$(VENV)/.made: scripts/make_venv.py
+$(VENV)/.made:
 	@$(PYTHON) scripts/make_venv.py $(VENV)
 	@touch $@
 

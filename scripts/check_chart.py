@@ -58,7 +58,11 @@ def troubles(file: Path) -> Iterator[str]:
 def main(files: list[str]) -> int:
     """Exit code."""
     if files:
-        print("\n---\n".join(yaml.safe_dump(manifest) for file in files for _, manifest in manifests(render(yaml.safe_load(Path(file).read_text())))))
+        print(
+            "\n---\n".join(
+                yaml.safe_dump(manifest) for file in files for _, manifest in manifests(render(yaml.safe_load(Path(file).read_text())))
+            )
+        )
         return 0
     checked = sorted(CHART.glob("ci/*-values.yaml"))
     found = [trouble for file in checked for trouble in troubles(file)]

@@ -24,4 +24,4 @@ if __name__ == "__main__":
     trouble = missing()
     if trouble:
         sys.exit(trouble)
-    sys.exit(subprocess.call([sys.executable, "-m", "venv", "--clear", sys.argv[1]]))
+    sys.exit(subprocess.call([sys.executable, "-m", "venv", sys.argv[1]]))
