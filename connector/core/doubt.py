@@ -162,27 +162,26 @@ def _same_step(ours: str, theirs: str) -> bool:
 
 # --------------------------------------------------------------------------------------------------------------- policy
 
-_DEFAULT_POLICY = {MessageClass.OTP: InDoubt.RESEND, MessageClass.TRANSACTIONAL: InDoubt.RESEND, MessageClass.MARKETING: InDoubt.NEVER}
+_DEFAULT_POLICY = {MessageClass.OTP: InDoubt.RESEND, MessageClass.TRANSACTIONAL: InDoubt.WAIT, MessageClass.MARKETING: InDoubt.NEVER}
 
 
 def class_policy(message_class: MessageClass, in_doubt: InDoubt | None = None) -> InDoubt:
-    """What follows a conclusive "not there": the rule's choice, else resend once for otp and transactional, never for marketing.
+    """What follows a conclusive "not there": the rule's choice, else by class.
 
-    WAIT goes on searching until ``doubt.give_up``; NEVER ends the flow as UNKNOWN.
+    RESEND (otp) and WAIT (transactional: the same, but conclusive only after a longer wait) send once more; NEVER (marketing) ends the
+    flow as UNKNOWN.
     """
     return in_doubt or _DEFAULT_POLICY[message_class]
 
 
-def wait_ms(
-    message_class: MessageClass, *, inherited: bool, lease_ms: int, timeout_ms: int, lag_ms: int, transactional_wait_ms: int
-) -> int:
+def wait_ms(policy: InDoubt, *, inherited: bool, lease_ms: int, timeout_ms: int, lag_ms: int, transactional_wait_ms: int) -> int:
     """After how long "not there" is conclusive, by the owner's own clock.
 
     T + V since the start of its own POST; for an ``inherited`` doubt L + T + V since the report of its CLAIM, since the former owner
-    may have begun up to L after an intent that lies before the claim. V is the provider's lag, for transactional the longer of it
-    and ``doubt.transactional_wait``.
+    may have begun up to L after an intent that lies before the claim. V is the provider's lag; for WAIT the longer of it and
+    ``doubt.transactional_wait``.
     """
-    lag = max(lag_ms, transactional_wait_ms) if message_class is MessageClass.TRANSACTIONAL else lag_ms
+    lag = max(lag_ms, transactional_wait_ms) if policy is InDoubt.WAIT else lag_ms
     return (lease_ms if inherited else 0) + timeout_ms + lag
 
 

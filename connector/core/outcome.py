@@ -159,7 +159,7 @@ def _messages(root: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _finding(item: object) -> str:
-    """One validation finding as ``body.flow.0.pin: too short (value_error)``; never its ``input``, which is the request's content."""
+    """One validation finding as ``body.flow.0.pin – too short (value_error)``; never its ``input``, which is the request's content."""
     if isinstance(item, str):
         return item
     if not isinstance(item, dict):
@@ -168,14 +168,14 @@ def _finding(item: object) -> str:
     place = ".".join(str(part) for part in loc[:10] if isinstance(part, str | int)) if isinstance(loc, list) else ""
     text = string(item.get("msg"), _LONGEST_MESSAGE) or ""
     kind = string(item.get("type"), _LONGEST_MESSAGE)
-    return (f"{place}: {text}" if place else text) + (f" ({kind})" if kind else "")
+    return (f"{place} – {text}" if place else text) + (f" ({kind})" if kind else "")
 
 
 def _properties(value: object) -> list[str]:
     """Field name to message, on validation errors (contract §10)."""
     if not isinstance(value, dict):
         return []
-    return [f"{name}: {text}" for name, text in list(value.items())[:_MOST_FINDINGS] if isinstance(text, str)]
+    return [f"{name} – {text}" for name, text in list(value.items())[:_MOST_FINDINGS] if isinstance(text, str)]
 
 
 def _not_json(reply: Reply) -> str:

@@ -72,7 +72,8 @@ _API_OF = {letter: api for api, letter in _API_LETTERS.items()}
 _CHANNEL_OF = {letter: channel for channel, letter in _CHANNEL_LETTERS.items()}
 _FLOW_OF = {letter: status for status, letter in _FLOW_LETTERS.items()}
 _STEP_OF = {letter: status for status, letter in _STEP_LETTERS.items()}
-_COMPACT_STEP = re.compile(r"(\d+)([a-z])([A-Z])")
+_COMPACT_STEP = re.compile(r"(\d+)([a-z])([A-Z])", re.ASCII)
+_COMPACT_STEPS = re.compile(r"(?:\d+[a-z][A-Z])*", re.ASCII)
 _DELIVERED, _TERMINAL, _SILENT = 1, 2, 4
 _COMPACT_FIELDS = 5
 
@@ -159,9 +160,7 @@ class FlowProgress:
                 status=_FLOW_OF[head[1]],
                 delivered=bool(flags & _DELIVERED),
                 terminal=bool(flags & _TERMINAL),
-                steps=tuple(
-                    StepProgress(int(match[1]), _CHANNEL_OF[match[2]], _STEP_OF[match[3]]) for match in _COMPACT_STEP.finditer(steps)
-                ),
+                steps=_steps_of(steps),
                 status_code=code,
                 total_price=None if price is None else Decimal(price),
                 planned=planned,
@@ -169,6 +168,12 @@ class FlowProgress:
             )
         except (ArithmeticError, IndexError, KeyError, TypeError, ValueError) as error:
             raise ValueError("not a flow's compact progress") from error
+
+
+def _steps_of(compact: str) -> tuple[StepProgress, ...]:
+    if not _COMPACT_STEPS.fullmatch(compact):
+        raise ValueError("not compact steps")
+    return tuple(StepProgress(int(one[1]), _CHANNEL_OF[one[2]], _STEP_OF[one[3]]) for one in _COMPACT_STEP.finditer(compact))
 
 
 @dataclass(frozen=True, slots=True)
