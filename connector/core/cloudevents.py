@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping
 
 import orjson
 
@@ -32,7 +31,7 @@ def envelope(record: Record, content: object) -> JsonObject | None:
     declared = content_type(record).startswith(STRUCTURED)
     if not declared and _is_binary(record):
         return {**_attributes(record), "data": content}
-    if not isinstance(content, Mapping):
+    if not isinstance(content, dict):
         return None
     if declared or all(isinstance(content.get(name), str) for name in _REQUIRED):
         return _with_data(content)

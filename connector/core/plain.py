@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import math
 import re
-from collections.abc import Mapping
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from functools import lru_cache
@@ -30,7 +29,7 @@ def plain(value: object, depth: int = 1) -> object:
     """
     if type(value) in _AS_IS:
         return value
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         _check_depth(depth)
         return {str(key): item if type(item) in _AS_IS else plain(item, depth + 1) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -79,7 +78,7 @@ def steps(path: str) -> tuple[str, ...]:
 def lookup(value: object, path: str) -> object:
     """What stands at a dotted path (a number indexes a list), or None when nothing does."""
     for key in steps(path):
-        if isinstance(value, Mapping):
+        if isinstance(value, dict):
             value = value.get(key)
         elif isinstance(value, list) and key.isascii() and key.isdigit() and len(key) <= _INDEX_DIGITS and int(key) < len(value):
             value = value[int(key)]
