@@ -156,9 +156,7 @@ def send_event(  # noqa: PLR0913 - one argument per fact, all named
         "event_type": flow.event_type or None,
         "rule": flow.rule or None,
         "rules_version": flow.rules_version or None,
-        "api": _word(flow.api),
-        "class": _word(flow.message_class),
-        "tenant": flow.tenant or None,
+        **_kind(flow),
         "outcome": str(outcome),
         "reason": reason or None,
         "detail": detail or None,
@@ -198,9 +196,7 @@ def status_event(  # noqa: PLR0913 - as above
         "event_id": flow.event_id,
         "tracking_id": tracking_id,
         "rule": flow.rule or None,
-        "api": _word(flow.api),
-        "class": _word(flow.message_class),
-        "tenant": flow.tenant or None,
+        **_kind(flow),
         "seq": seq,
         "status": str(change.status),
         "previous": _word(change.previous),
@@ -256,6 +252,10 @@ def money(value: Decimal | str | None) -> str | None:
 def int64(value: int | None) -> int | None:
     """The number, or None where no 64-bit field holds it (a provider may write anything)."""
     return value if value is not None and value in _INT64 else None
+
+
+def _kind(flow: FlowFacts) -> dict[str, str | None]:
+    return {"api": _word(flow.api), "class": _word(flow.message_class), "tenant": flow.tenant or None}
 
 
 def _attempt(attempt: Mapping[str, object]) -> dict[str, object]:
