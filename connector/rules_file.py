@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import orjson
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from connector.core.fields import Draft, Flaw, nearest
@@ -16,11 +16,50 @@ from connector.core.routing import RoutingTable
 from connector.core.rules import Rule, compile_rule
 from connector.core.template import Engine
 from connector.errors import ConfigError, Problem
-from connector.rules_model import BRANCHES, MODELS, RulesDoc, ViberTemplate, keys_of
+from connector.rules_model import (
+    Button,
+    File,
+    LimitDoc,
+    Play,
+    QuietHoursDoc,
+    RuleDoc,
+    RulesDoc,
+    Say,
+    Sms,
+    StepDoc,
+    UrlShortener,
+    Verb,
+    Viber,
+    ViberOtp,
+    ViberTemplate,
+    Video,
+    Voice,
+)
 from connector.rules_yaml import Path as Place
 from connector.rules_yaml import Source, read_yaml
 
 ENV_PREFIX = "RULE_"  # only these variables are seen as env.* : rules are written by people who must not read the process's secrets
+
+# Which model judges what stands under a key: for the hint after an unknown key.
+_MODELS: dict[str, tuple[type[BaseModel], ...]] = {
+    "rules": (RuleDoc,),
+    "steps": (StepDoc,),
+    "sms": (Sms,),
+    "url_shortener": (UrlShortener,),
+    "viber free-form": (Viber, ViberTemplate),
+    "viber template": (ViberTemplate, Viber),
+    "viber_otp": (ViberOtp,),
+    "voice": (Voice,),
+    "say": (Say,),
+    "play": (Play,),
+    "verbs": (Verb,),
+    "button": (Button,),
+    "file": (File,),
+    "video": (Video,),
+    "quiet_hours": (QuietHoursDoc,),
+    "limit": (LimitDoc,),
+}
+_BRANCHES = frozenset({"viber free-form", "viber template", "switch", "short links"})
 
 
 def load_rules(path: Path, env: Mapping[str, str]) -> tuple[RoutingTable, tuple[Problem, ...]]:
@@ -31,9 +70,11 @@ def load_rules(path: Path, env: Mapping[str, str]) -> tuple[RoutingTable, tuple[
     warnings: list[Problem] = []
     rules: list[Rule] = []
     for source in sources:
-        problems += source.problems or _shape(source)
+        problems += source.problems
         if not source.problems:
-            rules += _compile(source, engine, problems, warnings)
+            misshapen = _shape(source)
+            problems += misshapen.values()
+            rules += _compile(source, engine, _rules_at(misshapen), problems, warnings)
     problems += _twice(rules)
     if problems:
         raise ConfigError(tuple(problems))
@@ -43,8 +84,17 @@ def load_rules(path: Path, env: Mapping[str, str]) -> tuple[RoutingTable, tuple[
 
 def rules_json_schema() -> dict[str, Any]:
     """JSON Schema (2020-12) of a rules file, for editors and CI."""
-    schema = RulesDoc.model_json_schema(by_alias=True)
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "failover-connector rules"} | schema
+    schema = _without_defaults(RulesDoc.model_json_schema(by_alias=True))
+    return {**schema, "$schema": "https://json-schema.org/draft/2020-12/schema", "title": "failover-connector rules"}
+
+
+def _without_defaults(schema: dict[str, Any]) -> dict[str, Any]:
+    """The models only judge; what a left-out key means is decided in the core."""
+    return {
+        key: _without_defaults(value) if isinstance(value, dict) else value
+        for key, value in schema.items()
+        if key != "default" or isinstance(value, dict)
+    }
 
 
 def _files(path: Path) -> list[tuple[Path, str]]:
@@ -69,16 +119,23 @@ def _read(file: Path, name: str) -> Source:
 # ------------------------------------------------------------------------------------------------------------------ shape
 
 
-def _shape(source: Source) -> list[Problem]:
+def _shape(source: Source) -> dict[tuple[int | str, ...], Problem]:
+    """What pydantic has to say, by its location."""
     try:
         RulesDoc.model_validate(source.data if source.data is not None else {})
     except ValidationError as error:
-        return [_problem(source, details) for details in error.errors(include_url=False)]
-    return []
+        return {details["loc"]: _problem(source, details) for details in error.errors(include_url=False)}
+    return {}
+
+
+def _rules_at(misshapen: Iterable[tuple[int | str, ...]]) -> Callable[[int], bool]:
+    """Whether the shape of a rule is right, so that the rest of it can be judged too."""
+    bad = {place[1] if len(place) > 1 and place[0] == "rules" else None for place in misshapen}
+    return lambda index: None not in bad and index not in bad
 
 
 def _problem(source: Source, details: ErrorDetails) -> Problem:
-    path = _path(source.data, details["loc"])
+    path = _path({} if source.data is None else source.data, details["loc"])
     name = str(path[-1]) if path else "the file"
     kind = details["type"]
     if kind == "extra_forbidden":
@@ -100,7 +157,7 @@ def _path(data: Any, loc: tuple[int | str, ...]) -> Place:  # noqa: ANN401 - any
     for part in loc:
         if isinstance(data, list) and isinstance(part, int) and part < len(data):
             data = data[part]
-        elif isinstance(data, dict) and isinstance(part, str) and part not in BRANCHES:
+        elif isinstance(data, dict) and isinstance(part, str) and part not in _BRANCHES:
             data = data.get(part)
         else:
             continue
@@ -109,21 +166,29 @@ def _path(data: Any, loc: tuple[int | str, ...]) -> Place:  # noqa: ANN401 - any
 
 
 def _known_keys(name: str, loc: tuple[int | str, ...]) -> str:
-    around = next((MODELS[part] for part in reversed(loc[:-1]) if isinstance(part, str) and part in MODELS), None)
+    around = next((_MODELS[part] for part in reversed(loc[:-1]) if isinstance(part, str) and part in _MODELS), None)
     if around is None:
-        return "the file has one key: rules"
-    if len(around) > 1 and name in keys_of(around[1]):
+        return nearest(name, _keys(RulesDoc))
+    if len(around) > 1 and name in _keys(around[1]):
         free = "a free-form message (without template) has it, a template step does not"
         return free if around[0] is ViberTemplate else "only a template step (with template: …) has it"
-    return nearest(name, keys_of(around[0]))
+    return nearest(name, _keys(around[0]))
+
+
+def _keys(model: type[BaseModel]) -> list[str]:
+    """The keys as they are written in the file."""
+    return [field.alias or name for name, field in model.model_fields.items()]
 
 
 # ---------------------------------------------------------------------------------------------------------------- meaning
 
 
-def _compile(source: Source, engine: Engine, problems: list[Problem], warnings: list[Problem]) -> list[Rule]:
+def _compile(source: Source, engine: Engine, sound: Callable[[int], bool], problems: list[Problem], warnings: list[Problem]) -> list[Rule]:
     rules: list[Rule] = []
-    for index, doc in enumerate(source.data["rules"]):
+    found = source.data.get("rules") if isinstance(source.data, dict) else None
+    for index, doc in enumerate(found if isinstance(found, list) else ()):
+        if not sound(index):
+            continue
         draft = Draft(engine, doc["name"], ("rules", index))
         rules.append(compile_rule(draft, doc, source.where(draft.path)))
         problems += (_told(source, flaw) for flaw in draft.flaws)

@@ -28,8 +28,7 @@ from connector.core.steps_voice import LANGUAGES
 
 def _with_unit(value: object) -> object:
     if isinstance(value, int | float) and not isinstance(value, bool):
-        message = f"a duration needs a unit: {value}s, {value}m or {value}h"
-        raise ValueError(message)  # noqa: TRY004 - pydantic turns ValueError into a problem of the file
+        raise ValueError(f"a duration needs a unit: {value}s, {value}m or {value}h")  # noqa: TRY004 - what pydantic collects
     return value
 
 
@@ -41,9 +40,8 @@ def _duration(text: str) -> str:
 def _zone(name: str) -> str:
     try:
         ZoneInfo(name)
-    except (OSError, ValueError):
-        message = f"{name!r} is no time zone, as in Europe/Athens"
-        raise ValueError(message) from None
+    except (KeyError, OSError, ValueError):
+        raise ValueError(f"{name!r} is no time zone, as in Europe/Athens") from None
     return name
 
 
@@ -57,8 +55,7 @@ def _shortener_kind(value: object) -> str:
 
 def _scalar(value: object) -> object:
     if not isinstance(value, str | int | float):
-        message = "must be a text, a number, true or false"
-        raise ValueError(message)  # noqa: TRY004 - pydantic turns ValueError into a problem of the file
+        raise ValueError("must be a text, a number, true or false")  # noqa: TRY004 - what pydantic collects
     return value
 
 
@@ -66,14 +63,15 @@ def _seconds(value: object) -> object:
     if isinstance(value, str):
         return _duration(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
-        message = "must be seconds, or a duration such as 90s"
-        raise ValueError(message)  # noqa: TRY004 - pydantic turns ValueError into a problem of the file
+        raise ValueError("must be seconds, or a duration such as 90s")  # noqa: TRY004 - what pydantic collects
     return value
 
 
 def _words(*words: str) -> Any:  # noqa: ANN401 - a Literal made of a tuple
     return Literal[words]
 
+
+ABSENT: Any = None  # a key may be left out, but not be empty
 
 Text = Annotated[str, Field(description="a text; {{ … }} reads the event")]
 Condition = Annotated[str, Field(description="an expression, without braces: data.total > 0")]
@@ -100,7 +98,7 @@ class UrlShortener(_Doc):
 class Sms(_Doc):
     """An SMS."""
 
-    from_: Text | None = Field(None, alias="from", description="sender: up to 11 characters, or up to 16 digits without +")
+    from_: Text = Field(ABSENT, alias="from", description="sender: up to 11 characters, or up to 16 digits without +")
     to: Text = ""
     body: Text
     flash: bool = False
@@ -153,9 +151,9 @@ class Viber(_AnyViber):
 
     text: Text = ""
     image: Text = ""
-    button: Button | None = None
-    file: File | None = None
-    video: Video | None = None
+    button: Button = ABSENT
+    file: File = ABSENT
+    video: Video = ABSENT
     inbound_url: Text = ""
     expire_on_delivery: bool = False
     label: Text = ""
@@ -207,14 +205,13 @@ class Play(_Doc):
 class Verb(_Doc):
     """One of say and play."""
 
-    say: Say | None = None
-    play: Play | None = None
+    say: Say = ABSENT
+    play: Play = ABSENT
 
     @model_validator(mode="after")
     def _one(self) -> Verb:
         if len(self.model_fields_set) != 1:
-            message = "a verb is either say or play"
-            raise ValueError(message)
+            raise ValueError("a verb is either say or play")
         return self
 
 
@@ -244,17 +241,16 @@ AnyViber = Annotated[
 class StepDoc(_Doc):
     """One step; exactly one channel."""
 
-    sms: Sms | None = None
-    viber: AnyViber | None = None
-    voice: Voice | None = None
-    viber_otp: ViberOtp | None = None
+    sms: Sms = ABSENT
+    viber: AnyViber = ABSENT
+    voice: Voice = ABSENT
+    viber_otp: ViberOtp = ABSENT
     if_: Condition = Field("", alias="if", description="the step is left out where this does not hold")
 
     @model_validator(mode="after")
     def _one_channel(self) -> StepDoc:
         if len(self.model_fields_set - {"if_"}) != 1:
-            message = "a step has exactly one of sms, viber, voice, viber_otp"
-            raise ValueError(message)
+            raise ValueError("a step has exactly one of sms, viber, voice, viber_otp")
         return self
 
 
@@ -287,8 +283,8 @@ class RuleDoc(_Doc):
     label: Text = ""
     in_doubt: Literal["resend", "wait", "never"] = "wait"
     dedupe_key: Text = ""
-    quiet_hours: QuietHoursDoc | None = None
-    limit: LimitDoc | None = None
+    quiet_hours: QuietHoursDoc = ABSENT
+    limit: LimitDoc = ABSENT
     callback: Literal["on_step", "on_completion", "none"] = "on_step"
     continue_: bool = Field(default=False, alias="continue", description="later rules may match too")
     extra: Extra = {}
@@ -299,32 +295,3 @@ class RulesDoc(_Doc):
     """A rules file of failover-connector."""
 
     rules: Annotated[list[RuleDoc], Field(min_length=1)]
-
-
-# Which model judges what stands under a key: for the hint after an unknown key.
-MODELS: dict[str, tuple[type[BaseModel], ...]] = {
-    "rules": (RuleDoc,),
-    "steps": (StepDoc,),
-    "sms": (Sms,),
-    "url_shortener": (UrlShortener,),
-    "viber free-form": (Viber, ViberTemplate),
-    "viber template": (ViberTemplate, Viber),
-    "viber_otp": (ViberOtp,),
-    "voice": (Voice,),
-    "say": (Say,),
-    "play": (Play,),
-    "verbs": (Verb,),
-    "button": (Button,),
-    "file": (File,),
-    "video": (Video,),
-    "quiet_hours": (QuietHoursDoc,),
-    "limit": (LimitDoc,),
-}
-
-
-def keys_of(model: type[BaseModel]) -> list[str]:
-    """The keys as they are written in the file."""
-    return [field.alias or name for name, field in model.model_fields.items()]
-
-
-BRANCHES = frozenset({"viber free-form", "viber template", "switch", "short links"})

@@ -119,6 +119,10 @@ class _Reader:
         text: str = node.value
         if node.tag not in _PLAIN_TAGS:
             self._problem(node, f"the tag {node.tag} is not allowed here")
+        if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+            self._problem(
+                node, "half a character: \\ud800 to \\udfff stand for nothing alone", r"write the character itself, or \U0001F600"
+            )
         if isinstance(node, yaml.ScalarNode) and node.style is not None:
             if node.style in "|>":
                 self._source.blocks.add(path)
@@ -134,12 +138,17 @@ class _Reader:
         if len(text) > _LONGEST_NUMBER:
             return text
         if _INT.fullmatch(text):
-            return int(text)
+            return self._whole(node, int(text))
         if not _FLOAT.fullmatch(text):
             return text
         number = float(text)
         if number in (float("inf"), float("-inf")):
             self._problem(node, "the number is too large")
+        return number
+
+    def _whole(self, node: yaml.Node, number: int) -> int:
+        if not -(2**63) <= number < 2**64:
+            self._problem(node, "the number is too large", "write it in quotes if it is a text")
         return number
 
     def _problem(self, node: yaml.Node, what: str, hint: str = "") -> None:

@@ -20,15 +20,12 @@ def parse_duration(text: str) -> int:
     """Milliseconds of ``500ms``, ``5s``, ``10m``, ``2h``, ``3d`` or ``1.5h``. Raises ValueError with a text made for the user."""
     found = _DURATION.fullmatch(text.strip())
     if found is None:
-        message = f"{text!r} is not a duration: write a number and one of ms, s, m, h, d, as in 500ms, 5s, 10m, 2h or 3d"
-        raise ValueError(message)
+        raise ValueError(f"{text!r} is not a duration: write a number and one of ms, s, m, h, d, as in 500ms, 5s, 10m, 2h or 3d")
     exact = Decimal(found["number"]) * _MS[found["unit"]]
     if exact != exact.to_integral_value():
-        message = f"{text!r} is finer than a millisecond"
-        raise ValueError(message)
+        raise ValueError(f"{text!r} is finer than a millisecond")
     if exact > _LONGEST_MS:
-        message = f"{text!r} is longer than ten years"
-        raise ValueError(message)
+        raise ValueError(f"{text!r} is longer than ten years")
     return int(exact)
 
 
@@ -36,8 +33,7 @@ def parse_rate(text: str) -> float:
     """Events per second of ``100/s``, ``600/m`` or ``5000/h``; always above 0. Raises ValueError with a text made for the user."""
     found = _RATE.fullmatch(text.strip())
     if found is None or not Decimal(found["number"]):
-        message = f"{text!r} is not a rate: write a number above 0 and /s, /m or /h, as in 100/s"
-        raise ValueError(message)
+        raise ValueError(f"{text!r} is not a rate: write a number above 0 and /s, /m or /h, as in 100/s")
     return float(Decimal(found["number"]) / _SECONDS[found["unit"]])
 
 
@@ -45,8 +41,7 @@ def parse_size(text: str) -> int:
     """Bytes of ``64MB`` (powers of 1000) or ``64MiB`` (powers of 1024). Raises ValueError with a text made for the user."""
     found = _SIZE.fullmatch(text.strip())
     if found is None:
-        message = f"{text!r} is not a size: write a number and one of B, kB, MB, GB, KiB, MiB, GiB, as in 64MB"
-        raise ValueError(message)
+        raise ValueError(f"{text!r} is not a size: write a number and one of B, kB, MB, GB, KiB, MiB, GiB, as in 64MB")
     return int(Decimal(found["number"]) * _BYTES[found["unit"].upper()])
 
 

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
 from connector.core.model import JsonObject
 from connector.core.template import BadTemplate, Engine, Template
@@ -187,12 +186,8 @@ def url(schemes: tuple[str, ...], longest: int = 1000) -> Check:
     def check(text: str) -> Complaint | None:
         if len(text) > longest:
             return Complaint("FIELD_TOO_LONG", f"the address has {len(text)} characters, at most {longest} are allowed")
-        try:
-            parts = urlsplit(text)
-            whole = parts.scheme in schemes and bool(parts.hostname)
-        except ValueError:
-            whole = False
-        if not whole or _BLANK.search(text):
+        found = _URL.fullmatch(text)
+        if found is None or found["scheme"].lower() not in schemes:
             return Complaint("FIELD_INVALID", f"this is no whole {' or '.join(schemes)} address")
         return None
 
@@ -230,7 +225,7 @@ def sms_sender(text: str) -> Complaint | None:
 def nearest(word: str, known: Iterable[str]) -> str:
     """A hint: the known word that was probably meant, else all of them."""
     words = list(known)
-    near = get_close_matches(word, words, 1)
+    near = get_close_matches(word.lower(), words, 1)
     return f"did you mean {near[0]}?" if near else f"known here: {', '.join(words)}"
 
 
@@ -238,7 +233,9 @@ not_blank: Check = length(1, 10_000)
 https: Check = url(("https",))
 web: Check = url(("https", "http"), 2000)
 
-_BLANK = re.compile(r"[\s\x00-\x1f\x7f]")
+_URL = re.compile(
+    r"(?P<scheme>[a-zA-Z]+)://(?:[^\s/?#@]*@)?(?:[^\s/?#@:\[\]]+|\[[0-9a-fA-F:.]+\])(?::\d{1,5})?(?:[/?#][^\s\x00-\x1f\x7f]*)?"
+)
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re.ASCII)
 _SENDER_DIGITS = 16
 _SENDER_LETTERS = 11

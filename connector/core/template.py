@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any
@@ -31,6 +32,7 @@ _QUOTED = re.compile(r"'(?:\\.|[^'\\])*'|\"(?:\\.|[^\"\\])*\"", re.DOTALL)
 _OTHER_FILES = re.compile(r"^[-+]?\s*(include|import|extends|from)\b")
 _FILTERS = re.compile(r"\|\s*([a-zA-Z_]\w*)")
 _TESTS = re.compile(r"\bis\s+(?:not\s+)?([a-zA-Z_]\w*)")
+_SLICE = re.compile(r"(?<=[\w)\]])\[[^\[\]]*:[^\[\]]*\]")
 _DEEPEST = 64
 
 
@@ -100,7 +102,7 @@ class Engine:
         names = self._known_names(source)
         self._known_filters(source)
         template = Template(path, source, names=names, _engine=self)
-        roots = {name.partition(".")[0] for name in names}
+        roots = {name.partition(".")[0] for name in names} | {root for root in ROOTS if re.search(rf"\b{root}\b", _bare_code(source))}
         self._roots |= roots
         return template if roots - {"env"} else self._constant(template)
 
@@ -154,6 +156,8 @@ class Engine:
 
     def _known_names(self, source: str) -> tuple[str, ...]:
         found = self._environment.undeclared_variables_in_str(source, nested=True)
+        with suppress(minijinja.TemplateError):  # the engine does not look into what is sliced: data.name[:20]
+            found |= self._environment.undeclared_variables_in_str(_SLICE.sub("", source), nested=True)
         names = tuple(sorted(name for name in found if name.partition(".")[0] not in _FUNCTIONS))
         for name in names:
             root, _, rest = name.partition(".")
@@ -195,6 +199,11 @@ class Engine:
             return Template(template.path, template.source, constant=self.run(template, {}))
         except Unbuildable as error:
             raise BadTemplate(error.detail) from None
+
+
+def _bare_code(source: str) -> str:
+    """What stands between braces, without quoted texts."""
+    return " ".join(_QUOTED.sub("''", code[1] or code[2] or "") for code in _CODE.finditer(_RAW.sub("", source)))
 
 
 def _no_escape(_name: str) -> bool:
