@@ -118,5 +118,6 @@ def _as_text() -> str:
     for entry in tables["switches"]:
         choices = entry["choices"]
         words = "|".join(str(choice) for choice in choices) if isinstance(choices, list) and choices else "true|false"
-        lines.append(f"  {entry['name']:<26} {entry['default']!s:<13} {entry['contract']:<17} {entry['meaning']} [{words}]")
+        default = entry["default"] if choices else str(entry["default"]).lower()
+        lines.append(f"  {entry['name']:<26} {default:<13} {entry['contract']:<17} {entry['meaning']} [{words}]")
     return "\n".join(lines)
