@@ -73,7 +73,7 @@ def _without(model: type[BaseModel], data: Mapping[str, Any], place: Place) -> d
 
 
 def redacted(settings: Settings) -> dict[str, Any]:
-    """The settings in force as JSON values, for the start's log line: secrets are stars, also those inside properties and the proxy's URL."""
+    """The settings in force as JSON values, for the start's log line: secrets are stars, also those in properties and the proxy."""
     shown = settings.model_dump(mode="json")
     for section in ("kafka", "schema_registry"):
         properties = shown[section]["properties"]

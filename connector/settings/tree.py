@@ -81,8 +81,8 @@ class Routee(_Section):
 
     auth_url: Url = _default("https://auth.routee.net", "where tokens come from")
     base_url: Url = _default("https://connect.routee.net", "where messages go to")
-    application_id: Text
-    application_secret: Secret
+    application_id: Annotated[Text, Field(description="the application's id, from the provider's console")]
+    application_secret: Annotated[Secret, Field(description="the application's secret")]
     otp: OtpApplication = _default({}, "OTP may need an application of its own")
     timeout: Duration = _default("10s", "T: deadline of one request")
     rate: Rate = _default("100/s", "the account's limit, shared over all replicas by lanes")
