@@ -57,7 +57,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "dead_letter": "a record can never be processed: reason, path and coordinates",
     "flow_in_doubt": "an attempt may or may not have arrived",
     "doubt_resolved": "a doubt ended: found, resent, or unknown",
-    "resent_after_doubt": "a flow was sent again after a doubt (audit)",
+    "resend_after_doubt": "a flow is sent again after a doubt (audit)",
     "double_accept": "a second attempt of a flow is proven accepted (audit)",
     "flow_silent": "an accepted flow reached its deadline without an end",
     "status_word_unknown": "Routee used a status word that no table knows",
@@ -179,7 +179,7 @@ def configure(level: Level = "info", format: Format = "json", stream: TextIO | N
         )
     )
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
-    for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
+    for name in ("uvicorn", "uvicorn.error"):
         logging.getLogger(name).handlers.clear()
         logging.getLogger(name).propagate = True
     structlog.configure(
