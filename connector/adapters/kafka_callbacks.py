@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import itertools
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Final, NamedTuple
+from dataclasses import dataclass
+from typing import Final
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message, TopicPartition
 
 from connector.adapters.kafka_client import PARTITION_EOF, KafkaOptions, callbacks_topic, error_counter, library_logger, reader_config
 from connector.adapters.kafka_handover import Commands, Handover
@@ -23,9 +25,11 @@ _PERMITS: Final = 10_000
 Delivered = tuple[LaneId, int, Callback | None]
 
 
-class _Followed(NamedTuple):
+@dataclass(slots=True)
+class _Followed:
     lane: LaneId
     generation: int
+    position: int  # the next offset to deliver, or a logical one before the first
 
 
 class KafkaCallbackFeed:
@@ -95,7 +99,7 @@ class KafkaCallbackFeed:
     def _follow(self, lane: LaneId, offset: int, generation: int) -> None:
         self._unfollow(lane)
         topic = callbacks_topic(self._options.group_id, lane.topic)
-        self._followed[topic, lane.partition] = _Followed(lane, generation)
+        self._followed[topic, lane.partition] = _Followed(lane, generation, offset)
         self._consumer.incremental_assign([TopicPartition(topic, lane.partition, offset)])
         if self._paused:
             self._consumer.pause([TopicPartition(topic, lane.partition)])
@@ -107,10 +111,17 @@ class KafkaCallbackFeed:
 
     def _pause_when_full(self) -> None:
         full = self._handover.full()
-        if full != self._paused:
-            self._paused = full
-            partitions = [TopicPartition(*place) for place in self._followed]
-            (self._consumer.pause if full else self._consumer.resume)(partitions)
+        if full == self._paused:
+            return
+        self._paused = full
+        places = [TopicPartition(*place, followed.position) for place, followed in self._followed.items()]
+        if full:
+            self._consumer.pause(places)
+            return
+        self._consumer.resume(places)
+        for place in places:  # wakes the fetcher, see kafka_group
+            with contextlib.suppress(KafkaException):
+                self._consumer.seek(place)
 
     def _deliver(self, messages: list[Message]) -> None:
         batch: list[tuple[int, Delivered]] = []
@@ -121,8 +132,10 @@ class KafkaCallbackFeed:
                     self._count_error(error)
                 continue
             followed = self._followed.get((message.topic() or "", message.partition() or 0))
-            if followed is not None:
-                batch.append((followed.generation, (followed.lane, message.offset() or 0, self._read(message.value()))))
+            offset = message.offset() or 0
+            if followed is not None and offset >= followed.position:
+                followed.position = offset + 1
+                batch.append((followed.generation, (followed.lane, offset, self._read(message.value()))))
         if batch:
             self._handover.put(batch, len(batch))
 

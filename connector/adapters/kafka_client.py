@@ -146,7 +146,7 @@ def producer_config(options: KafkaOptions, error_cb: Callable[[KafkaError], None
 
 def group_config(options: KafkaOptions, error_cb: Callable[[KafkaError], None]) -> Config:
     """The member of the consumer group on the input topics."""
-    tunable: Config = {"queued.min.messages": 2_000, "queued.max.messages.kbytes": 16_384}
+    tunable: Config = {"queued.min.messages": 2_000, "queued.max.messages.kbytes": 16_384, "fetch.wait.max.ms": 100}
     classic: Config = {
         "session.timeout.ms": options.session_timeout_ms,
         "heartbeat.interval.ms": max(options.session_timeout_ms // 4, 200),

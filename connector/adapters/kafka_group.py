@@ -8,6 +8,7 @@ generation still had on its way is dropped, so after ``start``, ``release`` or `
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import itertools
 import queue
@@ -36,6 +37,7 @@ _PERMITS: Final = 16 * 1024 * 1024
 _RECORD_COST: Final = 4096  # beside its bytes: bounds the number of small records that wait, too
 _REBUILD_AFTER_S: Final = 1.0
 _ASK_S: Final = 10.0
+_WAKE_S: Final = 0.2
 
 
 class Lag(NamedTuple):
@@ -170,7 +172,7 @@ class GroupSource:
         measured = 0.0
         while not self._closing.is_set() and not self._broken:
             self._commands.run()
-            self._seek_and_pause()
+            self._steer()
             first = consumer.poll(_POLL_S)
             if first is not None:
                 self._deliver([first, *consumer.consume(_BATCH - 1, 0)])
@@ -188,6 +190,8 @@ class GroupSource:
         self._broken = self._broken or error.fatal()
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        for partition in partitions:
+            partition.offset = 0  # any place: nothing flows before ``start`` seeks, and nobody need ask for the committed offset
         consumer.incremental_assign(partitions)
         consumer.pause(partitions)
         lanes = _lanes_of(partitions)
@@ -231,33 +235,33 @@ class GroupSource:
             if (state := self._lanes.get(lane)) is not None:
                 state.held = held
 
-    def _seek_and_pause(self) -> None:
-        """Bring the consumer to what the lanes want: seeks first (paused: nothing flows from the old place), then pauses and resumes."""
+    def _steer(self) -> None:
+        """Bring the consumer to what the lanes want: paused, or flowing from their position."""
         full = self._handover.full()
-        moves: dict[bool, list[TopicPartition]] = {True: [], False: []}
+        resting: list[TopicPartition] = []
         for lane, state in self._lanes.items():
-            paused = state.generation == 0 or state.held or full
-            if state.seek:
-                paused = not self._sought(lane, state) or paused
-            if paused != state.paused:
-                state.paused = paused
-                moves[paused].append(TopicPartition(lane.topic, lane.partition))
-        if moves[True]:
-            self._consumer.pause(moves[True])
-        if moves[False]:
-            self._consumer.resume(moves[False])
+            if state.generation == 0 or state.held or full:
+                if not state.paused:
+                    state.paused = True
+                    resting.append(TopicPartition(lane.topic, lane.partition))
+            elif state.paused or state.seek:
+                self._let_flow(TopicPartition(lane.topic, lane.partition, state.position), state)
+        if resting:
+            self._consumer.pause(resting)
 
-    def _sought(self, lane: LaneId, state: _LaneState) -> bool:
-        here = TopicPartition(lane.topic, lane.partition, state.position)
+    def _let_flow(self, here: TopicPartition, state: _LaneState) -> None:
+        """Resume, then seek, always both: resuming alone leaves librdkafka's broker thread asleep for up to a second."""
         try:
-            if not state.paused:
-                self._consumer.pause([here])
-                state.paused = True
+            self._consumer.resume([here])
             self._consumer.seek(here)
-        except KafkaException:  # just assigned, its fetcher is not up yet: tried again at the next turn
-            return False
-        state.seek = False
-        return True
+        except KafkaException:  # just assigned, its fetcher is not up yet: again at the next turn
+            self._consumer.pause([here])
+            state.paused = True
+            return
+        state.paused = state.seek = False
+        if here.offset == 0:  # a seek to 0 alone does not wake it either; a request does
+            with contextlib.suppress(KafkaException):
+                self._consumer.get_watermark_offsets(here, timeout=_WAKE_S)
 
     def _deliver(self, messages: list[Message]) -> None:
         groups: dict[LaneId, list[Record]] = {}
