@@ -94,10 +94,7 @@ def common(draft: Draft, doc: JsonObject, channel: Channel, tree: dict[str, Node
     """The tree with triggers and ``extra`` laid over it."""
     if "fail_over_on" in doc:
         words = TRIGGERS[channel]
-        tree["failoverOnStatuses"] = [words[word] for word in dict.fromkeys(doc["fail_over_on"]) if word in words]
-        for word in doc["fail_over_on"]:
-            if word not in words:
-                draft.at("fail_over_on").flaw(f"{channel} steps have no status {word}", f"allowed: {', '.join(words)}")
+        tree["failoverOnStatuses"] = [words[word] for word in dict.fromkeys(doc["fail_over_on"])]
     added = additions(draft, doc, RESERVED)
     for key, value in added.items():
         if isinstance(tree.get(key), dict) and not isinstance(value, Mapping):

@@ -56,6 +56,7 @@ def test_a_national_number_needs_a_region() -> None:
         ("+30691234567890123", "PHONE_INVALID"),
         ("+9996912345678", "PHONE_NO_COUNTRY"),
         ("99912345678", "PHONE_NO_COUNTRY"),
+        ("30000000000", "PHONE_NO_COUNTRY"),
     ],
 )
 def test_what_is_no_phone_has_a_reason(written: str | None, reason: str) -> None:

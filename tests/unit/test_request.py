@@ -208,8 +208,8 @@ def test_callbacks(head: str, url: str | None, callback: dict[str, str] | None) 
 
 def test_extra_at_the_root() -> None:
     """A rule's ``extra`` is added beside the flow."""
-    document = built(one(SMS, 'extra: {restrictions: {id: "{{ data.a }}"}}'), event({"a": 1}))
-    assert document["restrictions"] == {"id": "1"}
+    document = built(one(SMS, 'extra: {restrictions: {id: ["{{ data.a }}", 2]}}'), event({"a": 1}))
+    assert document["restrictions"] == {"id": ["1", 2]}
 
 
 @pytest.mark.parametrize(
@@ -262,6 +262,8 @@ def test_steps_with_a_condition() -> None:
         ('- sms: {from: A, body: "{{ data.x }}"}', {}, "TEMPLATE_UNDEFINED", "steps[0].sms.body"),
         ('- sms: {from: A, body: "{{ data.x }}"}', {"x": " "}, "FIELD_EMPTY", "steps[0].sms.body"),
         ('- sms: {from: "{{ data.x }}", body: b}', {"x": "ABCDEFGHIJKL"}, "FIELD_TOO_LONG", "steps[0].sms.from"),
+        ('- sms: {from: "{{ data.x }}", body: b}', {"x": " "}, "FIELD_EMPTY", "steps[0].sms.from"),
+        ('- sms: {from: "{{ data.x }}", body: b}', {"x": "a\nb"}, "FIELD_INVALID", "steps[0].sms.from"),
         ('- sms: {from: "{{ data.x }}", body: b}', {"x": "+30210"}, "FIELD_INVALID", "steps[0].sms.from"),
         ('- sms: {from: A, to: "{{ data.x }}", body: b}', {"x": "nobody"}, "PHONE_UNPARSABLE", "steps[0].sms.to"),
         (SMS.replace("}", ', label: "{{ data.x }}"}'), {"x": "x" * 310}, "FIELD_TOO_LONG", "steps[0].sms.label"),
@@ -329,6 +331,13 @@ def test_the_body_is_the_same_every_time() -> None:
     """Building twice gives the same bytes: the intent that was journalled is what is sent."""
     rule, notification = one(f"{FREE}\n{SMS}"), event()
     assert build(notification, rule, ATTEMPT, None) == build(notification, rule, ATTEMPT, None)
+
+
+def test_a_label_that_grows_too_long() -> None:
+    """The user's label and the attempt's id together keep to 350 characters."""
+    with pytest.raises(Unbuildable) as refused:
+        build(event(), one(SMS, f"label: {'x' * 300}"), "a" * 50, None)
+    assert (refused.value.reason, refused.value.path) == ("FIELD_TOO_LONG", "rules.r.steps[0].sms.label")
 
 
 def test_a_text_that_is_no_unicode() -> None:

@@ -69,6 +69,7 @@ def test_the_example_loads_without_a_warning() -> None:
         (FREE.replace("hi", "x" * 1001), "at most 1000"),
         (f"- viber: {{sender: {SENDER}}}", "needs a text, an image, a file or a video"),
         (with_keys(FREE, "image: http://e.x/a.png"), "no whole https address"),
+        (with_keys(FREE, f"image: https://e.x/{'a' * 1000}"), "at most 1000"),
         (with_keys(FREE, "button: {caption: Go}"), "url is missing"),
         (with_keys(FREE, f"button: {{caption: {'x' * 31}, url: https://e.x}}"), "at most 30"),
         (with_keys(FREE, f"file: {{name: {'x' * 26}, type: pdf, url: https://e.x/a}}"), "at most 25"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from types import MappingProxyType
@@ -168,6 +169,32 @@ def test_a_wrong_condition_is_found_at_load(source: str) -> None:
     """A condition stands alone: no braces, no half expressions, no unknown names."""
     with pytest.raises(BadTemplate):
         Engine({}).condition(source, "p")
+
+
+def test_the_tenant_is_seen() -> None:
+    """A tenant that the event has can be read."""
+    engine = Engine({})
+    context = engine.context(replace(event(), tenant="shop"))
+    assert engine.text("{{ tenant }}", "p").render(context) == "shop"
+
+
+def test_the_end_of_the_process_is_no_bad_event() -> None:
+    """SystemExit and its like pass through a rendering: only failures of the event become Unbuildable."""
+
+    class Broken:
+        def __init__(self, error: BaseException) -> None:
+            self.error = error
+
+        def render_template(self, name: str, **context: object) -> str:
+            raise self.error
+
+    engine = Engine({})
+    template = engine.text("{{ data.a }}", "rules.r.text")
+    for error, expected in ((SystemExit(), SystemExit), (OverflowError("s3cr3t"), Unbuildable)):
+        engine._environment = Broken(error)  # type: ignore[assignment]
+        with pytest.raises(expected) as raised:
+            template.render({})
+        assert "s3cr3t" not in str(raised.value)
 
 
 def test_a_deep_event_ends_no_process() -> None:
