@@ -38,8 +38,8 @@ architecture: $(VENV)/.dev
 	@$(BIN)/python -m pytest -q --no-header tests/test_architecture.py
 
 coverage: $(VENV)/.dev
-	@$(BIN)/coverage run -m pytest -q --no-header tests/unit
-	@$(BIN)/coverage report --include='connector/core/*' --fail-under=100
+	@$(BIN)/coverage run --source=connector/core -m pytest -q --no-header --hypothesis-profile=ci tests/unit
+	@$(BIN)/coverage report --fail-under=100
 
 deploy-check: $(VENV)/.dev
 	@$(BIN)/python scripts/check_chart.py
