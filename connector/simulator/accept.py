@@ -61,6 +61,8 @@ def template_fault(doc: Json, api: Api) -> str | None:
 
 
 def _step_fault(step: Json, api: Api) -> str | None:
+    if not str(step.get("type")).lower().startswith("viber"):
+        return None
     template = step.get("templateId")
     if template == UNAPPROVED_TEMPLATE:
         return "the template is not approved"
@@ -97,13 +99,13 @@ def _step(given: Json, api: Api, provider: Provider) -> Step:
     else:
         channel = channel_of(given["type"], switches) or "Sms"
         doc = _with_defaults(given, api, channel, provider)
-        ttl_s = float(doc.get("ttl") or _DEFAULT_TTL_MIN[channel]) * _MINUTE_S
+        ttl_s = 0.0 if channel == "Voice" else float(doc.get("ttl") or _DEFAULT_TTL_MIN[channel]) * _MINUTE_S
     return Step(
         doc=doc,
         channel=channel,
         order=given["order"],
         ttl_s=ttl_s,
-        triggers=_triggers(given.get("failoverOnStatuses"), channel, switches),
+        triggers=frozenset() if api is Api.OTP else _triggers(given.get("failoverOnStatuses"), channel, switches),
         message_id=provider.new_id(),
         is_unapproved=switches.word("template_check") == "async" and _step_fault(given, api) is not None,
     )

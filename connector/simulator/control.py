@@ -8,7 +8,9 @@ from urllib.parse import parse_qs
 import orjson
 
 from connector.simulator.answers import answer
+from connector.simulator.checks import Checks
 from connector.simulator.provider import Provider
+from connector.simulator.search import whole
 from connector.simulator.wire import Answer, HttpRequest
 
 _PATHS = "GET summary, GET ledger?since=SEQ, GET switches, GET faults, POST faults, POST revoke-tokens"
@@ -40,10 +42,11 @@ class Control:
                 return answer({"error": f"there are: {_PATHS}"}, 404)
 
     def _ledger(self, request: HttpRequest) -> Answer:
-        since = parse_qs(request.query).get("since", ["0"])[-1]
-        if not since.isdecimal():
+        checks = Checks()
+        since = whole({"since": parse_qs(request.query).get("since", ["0"])[-1]}, "since", 0, checks)
+        if checks.issues:
             return answer({"error": "since must be a number"}, 400)
-        return answer([entry.as_json() for entry in self._provider.ledger.entries if entry.seq > int(since)])
+        return answer([entry.as_json() for entry in self._provider.ledger.entries if entry.seq > since])
 
     def _faults(self, request: HttpRequest) -> Answer:
         """Fields of Faults, and ``for_s``: how long they last."""

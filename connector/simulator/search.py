@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import parse_qs
@@ -23,6 +23,7 @@ _TERMS = {
 }
 _DEFAULT_SIZE = 10
 _LARGEST_PAGE = 2000
+_LARGEST_NUMBER, _LONGEST_NUMBER = 10**9, 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +51,8 @@ def read_window(query: str, checks: Checks) -> Window:
     return Window(
         start=_instant(given, "dateStart", checks),
         end=_instant(given, "dateEnd", checks),
-        page=_whole(given, "page", 0, 0, checks),
-        size=_whole(given, "size", _DEFAULT_SIZE, 1, checks, most=_LARGEST_PAGE),
+        page=whole(given, "page", 0, checks),
+        size=whole(given, "size", _DEFAULT_SIZE, checks, least=1, most=_LARGEST_PAGE),
     )
 
 
@@ -67,12 +68,13 @@ def _instant(given: dict[str, str], name: str, checks: Checks) -> float | None:
     return (instant if instant.tzinfo else instant.replace(tzinfo=UTC)).timestamp()
 
 
-def _whole(given: dict[str, str], name: str, default: int, least: int, checks: Checks, most: int | None = None) -> int:
+def whole(given: Mapping[str, str], name: str, default: int, checks: Checks, *, least: int = 0, most: int = _LARGEST_NUMBER) -> int:
+    """A whole number out of a query; what is none is noted."""
     value = given.get(name, str(default))
-    if not value.isdecimal() or int(value) < least or (most is not None and int(value) > most):
-        checks.note("out_of_range", (name,), f"must be a number from {least}")
-        return default
-    return int(value)
+    if len(value) < _LONGEST_NUMBER and value.isdecimal() and least <= int(value) <= most:
+        return int(value)
+    checks.note("out_of_range", (name,), f"must be a whole number from {least} to {most}")
+    return default
 
 
 def read_filters(doc: object, switches: Switches, checks: Checks) -> list[Filter]:

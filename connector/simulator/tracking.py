@@ -13,7 +13,7 @@ from connector.simulator.checks import Checks
 from connector.simulator.model import Api, Flow, Json
 from connector.simulator.otp_rules import TEMPLATES
 from connector.simulator.provider import Provider
-from connector.simulator.search import phone_forms, read_filters, read_window, search
+from connector.simulator.search import phone_forms, read_filters, read_window, search, whole
 from connector.simulator.wire import Answer, HttpRequest
 
 Handler = Callable[[HttpRequest, Checks], Answer]
@@ -74,21 +74,14 @@ class Trackings:
         given = {key: values[-1] for key, values in parse_qs(request.query, keep_blank_values=True).items()}
         if given.get("phone_number", "").startswith(" "):
             checks.note("unencoded_plus", ("phone_number",), "a + in a query is a space", refuses=False)
-        limit = self._whole(given, "limit", _DEFAULT_LIMIT, 1, _LARGEST_LIMIT, checks)
-        offset = self._whole(given, "offset", 0, 0, None, checks)
+        limit = whole(given, "limit", _DEFAULT_LIMIT, checks, least=1, most=_LARGEST_LIMIT)
+        offset = whole(given, "offset", 0, checks)
         refusals = [issue for issue in checks.issues if issue.refuses]
         if refusals:
             return answers.refused(Api.OTP, refusals, self._provider.switches)
         found = [item for flow in self._otp_flows(given) for item in self._items(flow)]
         found.reverse()
         return answer({"total": len(found), "limit": limit, "offset": offset, "results": found[offset : offset + limit]})
-
-    def _whole(self, given: dict[str, str], name: str, default: int, least: int, most: int | None, checks: Checks) -> int:
-        value = given.get(name, str(default))
-        if value.isdecimal() and int(value) >= least and (most is None or int(value) <= most):
-            return int(value)
-        checks.note("out_of_range", (name,), "Input should be a valid integer in range")
-        return default
 
     def _otp_flows(self, given: dict[str, str]) -> list[Flow]:
         provider = self._provider

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from connector.simulator import recipient_for
@@ -209,6 +209,8 @@ json_values = st.recursive(
 STEP_KEYS = sorted(set(viber(TO)) | set(sms(TO)) | set(voice(TO)) | set(viber_otp(TO)) | {"label", "seq", "failoverOnStatuses"})
 
 
+@settings(deadline=None)
+@example(path=OTP, step=otp_sms(TO), changes={"failoverOnStatuses": [None]}, callback=None)
 @given(
     path=st.sampled_from([STANDARD, TRANSACTIONAL, OTP]),
     step=st.sampled_from([viber(TO), sms(TO), voice(TO), viber_otp(TO), otp_sms(TO), template(TO)]),
