@@ -100,7 +100,7 @@ def _error(reply: Reply, secrets: Sequence[str], now_ms: int) -> Outcome:
         return Doubt(f"http_{status}" if 100 <= status < 600 else "http_other", status)  # noqa: PLR2004 - the range of HTTP statuses
     root = unwrap(parse_json(reply.body))
     reason = _code(root, secrets) or f"HTTP_{status}"
-    detail = _complaint(root, secrets) if root is not None else _not_json(reply)
+    detail = _complaint(root, secrets) if root is not None else _not_json(reply, secrets)
     if status in _AUTH:
         return Refused(RefusalKind.AUTH, status, reason, detail=detail)
     if status in _THROTTLED:
@@ -178,9 +178,9 @@ def _properties(value: object) -> list[str]:
     return [f"{name} – {text}" for name, text in list(value.items())[:_MOST_FINDINGS] if isinstance(text, str)]
 
 
-def _not_json(reply: Reply) -> str:
+def _not_json(reply: Reply, secrets: Sequence[str]) -> str:
     """A body that is no JSON object is described, never quoted: nothing is known of what it may repeat."""
     if not reply.body:
         return "empty body"
-    kind = redact(reply.headers.get("content-type", ""), limit=60) or "no content type"
+    kind = redact(reply.headers.get("content-type", ""), secrets, limit=60) or "no content type"
     return f"not a JSON object ({kind}, {len(reply.body)} bytes)"

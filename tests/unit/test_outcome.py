@@ -291,7 +291,7 @@ json_values: st.SearchStrategy[Any] = st.recursive(
     st.integers(100, 599),
     json_values.map(lambda value: json.dumps(value).encode()) | st.binary(),
     st.dictionaries(st.sampled_from(["retry-after", "content-type"]), st.text()),
-    st.lists(st.text(alphabet="abcdefXYZ", min_size=4, max_size=8)),
+    st.lists(st.text(alphabet="jkQXZ", min_size=4, max_size=8)),
 )
 def test_every_answer_has_an_outcome(api: Api, status: int, body: bytes, headers: dict[str, str], secrets: list[str]) -> None:
     """Nothing raises; only a 2xx can be accepted, only a known refusal sends again, and details are short and free of secrets."""
@@ -305,8 +305,6 @@ def test_every_answer_has_an_outcome(api: Api, status: int, body: bytes, headers
             assert status in {400, 401, 403, 404, 409, 413, 422, 425, 429} or (api is Api.OTP and status < 300)
             assert len(outcome.detail) <= 200
             for secret in secrets:
-                assert secret.casefold() not in f"{outcome.reason} {outcome.detail}".casefold().replace("empty body", "").replace(
-                    "not a json object", ""
-                )
+                assert secret.casefold() not in f"{outcome.reason} {outcome.detail}".casefold()
         case Doubt():
             assert outcome.http_status == status
