@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 from typing import Any
 
 MAX_BODY = 8 * 1024 * 1024
@@ -79,12 +80,18 @@ def objects(value: object, limit: int) -> list[Mapping[str, Any]]:
     return dicts[:limit]
 
 
+def printable(text: str) -> str:
+    """``text`` as one line: what is not printable counts as white space, and white space is single."""
+    if not text.isprintable():
+        text = "".join(char if char.isprintable() else " " for char in text)
+    return " ".join(text.split())
+
+
 def string(value: object, limit: int) -> str | None:
     """A non-blank string in one printable line (no control characters, no lone surrogates), cut at ``limit``."""
     if not isinstance(value, str):
         return None
-    clean = " ".join("".join(char if char.isprintable() else " " for char in value[: 4 * limit]).split())
-    return clean[:limit] or None
+    return printable(value[: 4 * limit])[:limit] or None
 
 
 def identifier(value: object) -> str | None:
@@ -152,6 +159,7 @@ def phones(value: object) -> list[str]:
     return [number for item in found[:20] if isinstance(item, str) and (number := digits(item[:60]))]
 
 
+@lru_cache(maxsize=1024)
 def squash(word: str) -> str:
     """A status word without case, spaces, underscores and dashes: ``No_Answer``, ``NoAnswer`` and ``NO ANSWER`` are one."""
     return "".join(char for char in word.casefold() if char.isalnum())

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
+from connector.core.coerce import printable
+
 MARK = "***"
 _ELLIPSIS = "…"
 
@@ -31,19 +33,14 @@ def redact(text: str, secrets: Iterable[str] = (), limit: int = 200) -> str:
     separators (so every phone, with or without ``+``), bearer tokens, ``token: …``-like pairs, UUIDs, long opaque words, e-mail addresses.
     Control, format and lone surrogate characters become spaces. Never raises.
     """
-    hidden = {plain for secret in secrets if (plain := _printable(secret))}
+    hidden = {plain for secret in secrets if (plain := printable(secret))}
     reach = max(_REACH, *(len(secret) for secret in hidden)) if hidden else _REACH
     window = 4 * limit + 2 * reach
-    out = _cut(_printable(text[:window]), hidden)
+    out = _cut(printable(text[:window]), hidden)
     if len(text) > window:
         # What began near the window's end was not seen whole, so no pattern could have matched it.
         out = out[:-reach]
     return out if len(out) <= limit else out[: max(0, limit - 1)] + _ELLIPSIS[:limit]
-
-
-def _printable(text: str) -> str:
-    """One line of printable characters."""
-    return " ".join("".join(char if char.isprintable() else " " for char in text).split())
 
 
 def _cut(text: str, hidden: Iterable[str]) -> str:
