@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connector.core.durations import format_duration, parse_duration, parse_rate, parse_size
@@ -34,6 +34,7 @@ def test_what_is_no_duration_is_refused_by_name(text: str) -> None:
         parse_duration(text)
 
 
+@settings(deadline=None)
 @given(st.integers(min_value=0, max_value=3_650 * 86_400_000))
 def test_a_printed_duration_reads_back(milliseconds: int) -> None:
     """format_duration is the inverse of parse_duration."""
@@ -68,6 +69,7 @@ def test_what_is_no_size_is_refused(text: str) -> None:
         parse_size(text)
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_any_text_gives_a_number_or_valueerror(text: str) -> None:
     """No text makes a parser raise anything but ValueError."""

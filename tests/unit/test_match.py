@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connector.core.fields import Draft
@@ -136,6 +136,7 @@ MATCHES = [
 ]
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(["a", "b"]), JSON))
 def test_no_event_makes_matching_raise(data: dict[str, Any]) -> None:
     """Matching answers yes or no for every event."""

@@ -172,7 +172,7 @@ def check(api: str, document: dict[str, Any]) -> None:
             check_otp(step)
 
 
-@settings(max_examples=400)
+@settings(max_examples=400, deadline=None)
 @given(EVENTS)
 def test_every_body_obeys_the_contract(notification: Notification) -> None:
     """No event makes routing or building raise anything but Unbuildable, and every body that is built keeps every limit."""

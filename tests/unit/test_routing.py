@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connector.core.routing import RoutingTable
@@ -72,6 +72,7 @@ def test_rules_are_found_by_name() -> None:
     assert found.rule("gone") is None
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(st.sampled_from(["t", "u", "[t, u]", '"t*"', '"*"', '"v"']), st.booleans(), st.booleans()),

@@ -7,7 +7,7 @@ from pathlib import Path
 import jsonschema  # type: ignore[import-untyped]
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connector.errors import ConfigError
@@ -294,6 +294,7 @@ def test_the_json_schema_accepts_the_example_and_refuses_slips() -> None:
     assert {"class", "continue", "match"} <= {field.alias or name for name, field in RuleDoc.model_fields.items()}
 
 
+@settings(deadline=None)
 @given(st.text(max_size=200) | st.text(alphabet="rules:-[]{}&*!|>\"'\n \tab01.~<", max_size=80))
 def test_any_text_gives_rules_or_problems(text: str) -> None:
     """No file makes the loader raise anything but ConfigError."""
@@ -338,6 +339,7 @@ RULE_PARTS = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(RULE_PARTS, RULE_PARTS)
 def test_any_shape_gives_rules_or_problems(rule: object, steps: object) -> None:
     """No shape of data makes the loader raise anything but ConfigError."""

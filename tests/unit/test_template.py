@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connector.core.model import Notification
@@ -232,6 +232,7 @@ TEXTS = [
 ]
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(["a", "b"]) | st.text(max_size=5), JSON))
 def test_no_event_makes_a_text_raise_anything_else(data: dict[str, Any]) -> None:
     """Whatever the event holds, a text comes out or Unbuildable."""
