@@ -228,7 +228,7 @@ def _put(layers: Layers, place: tuple[str, ...], value: object, name: str) -> No
     key = place[-1]
     twin = key.removesuffix(_FILE) if key.endswith(_FILE) else key + _FILE
     for stale in (key, twin):  # the environment is over the file, in whichever of the two ways a secret is given
-        if stale != key and layers.origins.get((*place[:-1], stale), PREFIX).startswith(PREFIX):
+        if layers.origins.get((*place[:-1], stale), PREFIX).startswith(PREFIX):
             continue
         target.pop(stale, None)
         prefix = (*place[:-1], stale)

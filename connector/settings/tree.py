@@ -235,6 +235,11 @@ class Settings(_Section):
         return TopicNames(self.kafka.group_id)
 
     @property
+    def longest_flow(self) -> timedelta:
+        """Bound of a flow's life, whatever the rules say: its expiry is cut so that its TTLs and deadline fit the window (SEMANTICS §1)."""
+        return self.lane.dedup_window
+
+    @property
     def poll_share(self) -> float:
         """``polling.max_share``, or half of all requests where there are no callbacks and nothing was set (SEMANTICS §6)."""
         chosen = "max_share" in self.polling.model_fields_set or self.callbacks.public_url is not None

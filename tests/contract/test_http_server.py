@@ -128,16 +128,30 @@ HEADS = {
     "silent": b"",
     "cut": b"POST /callb",
     "slow": b"POST / HTTP/1.1\r\nx-slow: ",
-    "large": b"GET / HTTP/1.1\r\nx: " + b"y" * 2_000,
 }
 
 
 @pytest.mark.parametrize("sent", HEADS.values(), ids=HEADS)
-async def test_a_late_or_endless_head_ends_the_connection(sent: bytes) -> None:
+async def test_a_late_head_ends_the_connection(sent: bytes) -> None:
     """Nobody holds a connection by saying nothing, or by never coming to the point."""
     async with serving(callbacks_app(Recorder()), QUICK) as (server, _):
         reader, writer = await asyncio.open_connection(*server.address)
         writer.write(sent)
+        assert await ended(reader) == b""
+        writer.close()
+
+
+async def test_an_endless_head_ends_the_connection_at_once() -> None:
+    """However much time there is, a head has a size; the first bytes of a later request count as well."""
+    limits = Limits(head_s=60, head_bytes=1_000)
+    async with serving(callbacks_app(Recorder(), limits), limits) as (server, _):
+        reader, writer = await asyncio.open_connection(*server.address)
+        writer.write(f"POST {PATH} HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n".encode())
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
+        writer.write(b"GET / HTTP/1.1\r\nx: ")
+        await writer.drain()
+        await settle()
+        writer.write(b"y" * 2_000)
         assert await ended(reader) == b""
         writer.close()
 

@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 import pytest
 from hypothesis import given
+from hypothesis import settings as given_settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, SecretStr, ValidationError
 
@@ -154,6 +155,13 @@ wrong: 1
     for line in expected:
         assert [entry for entry in found if entry.startswith(line)], (line, found)
     assert len(found) == len(expected)
+
+
+def test_a_wrong_value_is_not_blamed_twice(load: Load) -> None:
+    """A check between settings stays silent while one of them is wrong by itself: its default must not be judged in its place."""
+    given = LEAST.replace("{application_id", "{timeout: 30 parsecs, application_id") + "lane: {lease: 20s}"
+    [found] = problems(load, given)
+    assert "'30 parsecs' is not a duration" in found
 
 
 def test_an_empty_file_names_what_it_needs(load: Load) -> None:
@@ -394,6 +402,7 @@ def test_every_setting_says_what_it_means() -> None:
     assert shapes["Routee"]["required"] == ["application_id"]
 
 
+@given_settings(deadline=None)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -411,6 +420,7 @@ def test_any_value_anywhere_is_a_problem_or_a_setting(value: object) -> None:
             continue
 
 
+@given_settings(deadline=None)
 @given(st.integers(1, 10**12))
 def test_durations_are_whole_milliseconds(number: int) -> None:
     """What the core counts in is exact."""
