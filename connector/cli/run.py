@@ -1,0 +1,37 @@
+"""``failover-connector run``."""
+
+from __future__ import annotations
+
+import enum
+from typing import Annotated
+
+import typer
+
+from connector.cli.options import DEFAULT_CONFIG, ConfigFile, read_settings
+
+
+class Role(enum.StrEnum):
+    """Which part of the work this process does."""
+
+    ALL = "all"
+    WORKER = "worker"
+    INGRESS = "ingress"
+
+
+def run(
+    config: ConfigFile = DEFAULT_CONFIG,
+    role: Annotated[Role, typer.Option(help="worker: lanes only; ingress: callbacks only.")] = Role.ALL,
+    shadow: Annotated[bool, typer.Option("--shadow", help="Send nothing: write what would be sent to topics.shadow.")] = False,
+) -> None:
+    """Run the connector until SIGTERM or Ctrl-C.
+
+    Stops gracefully: no new input, open sends end within shutdown.grace. A second signal cuts them.
+    """
+    settings = read_settings(config)
+
+    import uvloop  # noqa: PLC0415 - keeps --help fast
+
+    from connector import app, logs  # noqa: PLC0415 - keeps --help fast
+
+    logs.configure(settings.log.level, settings.log.format)
+    raise typer.Exit(uvloop.run(app.run(settings, role.value, shadow=shadow)))
