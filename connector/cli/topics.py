@@ -1,0 +1,74 @@
+"""``failover-connector topics``."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from connector.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile, print_json, read_settings
+
+if TYPE_CHECKING:
+    from connector.adapters.kafka_admin import KafkaTopics
+    from connector.settings import Settings
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Create or verify the connector's topics.")
+
+
+@app.command()
+def create(
+    config: ConfigFile = DEFAULT_CONFIG,
+    grow: Annotated[bool, typer.Option("--grow", help="Give internal topics as many partitions as their input has.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Create what is missing, with the right settings. What is there is left as it is.
+
+    With --grow, journals and callbacks topics follow an input topic that got more partitions.
+    """
+    from connector.cli.cluster import topic_plans  # noqa: PLC0415 - keeps --help fast
+
+    settings = read_settings(config)
+    plans = topic_plans(settings, shadow=True)
+    done = _topics(settings).create(plans, replication_factor=settings.topics.replication_factor, grow=grow)
+    if as_json:
+        print_json({"created": done.created, "grown": done.grown})
+        return
+    for word, names in (("created", done.created), ("grown", done.grown)):
+        for name in names:
+            sys.stdout.write(f"{word} {name}\n")
+    if not done.created and not done.grown:
+        sys.stdout.write(f"all {len(plans)} topics are there\n")
+
+
+@app.command()
+def verify(config: ConfigFile = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
+    """Compare the topics with what the promise needs: partitions, retention, replicas, sizes.
+
+    Exit code 1 when something must be mended; notes alone are 0.
+    """
+    from connector.adapters.kafka_topics import Severity  # noqa: PLC0415 - keeps --help fast
+    from connector.cli.cluster import topic_plans  # noqa: PLC0415 - keeps --help fast
+
+    settings = read_settings(config)
+    plans = topic_plans(settings, shadow=True)
+    findings = _topics(settings).verify(plans)
+    wrong = any(finding.severity is not Severity.NOTE for finding in findings)
+    if as_json:
+        rows = [{"topic": found.topic, "severity": found.severity.value, "what": found.what, "remedy": found.remedy} for found in findings]
+        print_json({"ok": not wrong, "findings": rows})
+    else:
+        for found in findings:
+            sys.stdout.write(f"{found.severity}: {found}\n")
+        if not wrong:
+            sys.stdout.write(f"all {len(plans)} topics are good\n")
+    raise typer.Exit(1 if wrong else 0)
+
+
+def _topics(settings: Settings) -> KafkaTopics:
+    from connector import logs  # noqa: PLC0415 - keeps --help fast
+    from connector.adapters.kafka_admin import KafkaTopics  # noqa: PLC0415 - keeps --help fast
+    from connector.cli.cluster import kafka_options  # noqa: PLC0415 - keeps --help fast
+
+    logs.configure("warning", "console")  # librdkafka says there what it cannot reach
+    return KafkaTopics(kafka_options(settings))
