@@ -88,13 +88,15 @@ class KafkaCallbackFeed:
 
     def _consume(self) -> None:
         self._consumer = Consumer(reader_config(self._options, error_cb=self._count_error), logger=library_logger())
-        while not self._closing.is_set():
-            self._commands.run()
-            self._pause_when_full()
-            first = self._consumer.poll(_POLL_S)
-            if first is not None:
-                self._deliver([first, *self._consumer.consume(_BATCH - 1, 0)])
-        self._consumer.close()
+        try:
+            while not self._closing.is_set():
+                self._commands.run()
+                self._pause_when_full()
+                first = self._consumer.poll(_POLL_S)
+                if first is not None:
+                    self._deliver([first, *self._consumer.consume(_BATCH - 1, 0)])
+        finally:
+            self._consumer.close()
 
     def _follow(self, lane: LaneId, offset: int, generation: int) -> None:
         self._unfollow(lane)

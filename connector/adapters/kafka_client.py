@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from confluent_kafka import KafkaError, KafkaException
 
@@ -19,7 +19,7 @@ from connector.metrics import Metrics
 GroupProtocol = Literal["classic", "consumer"]
 StartFrom = Literal["earliest", "latest"]
 Property = str | int | float | bool
-Config = dict[str, object]
+Config = dict[str, Any]  # librdkafka's properties, and callbacks
 
 _LOG = get_logger(__name__)
 _LIBRARY: Final = logging.getLogger("librdkafka")

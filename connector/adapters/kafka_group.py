@@ -15,16 +15,15 @@ import queue
 import threading
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from connector.adapters.kafka_client import KafkaOptions, error_counter, error_of, group_config, library_logger, reader_config, unavailable
+from connector.adapters.kafka_client import KafkaOptions, error_counter, error_of, group_config, library_logger
 from connector.adapters.kafka_handover import Commands, Handover
-from connector.adapters.kafka_reader import Seat, record_of
+from connector.adapters.kafka_offsets import GroupOffsets, Lag, LaneState
+from connector.adapters.kafka_reader import record_of
 from connector.core.model import Record
-from connector.errors import KafkaUnavailable
 from connector.logs import get_logger
 from connector.metrics import Metrics
 from connector.ports import Arrived, Assigned, LaneId, Lost, Revoked, SourceEvent
@@ -36,31 +35,7 @@ _BATCH: Final = 500
 _PERMITS: Final = 16 * 1024 * 1024
 _RECORD_COST: Final = 4096  # beside its bytes: bounds the number of small records that wait, too
 _REBUILD_AFTER_S: Final = 1.0
-_ASK_S: Final = 10.0
 _WAKE_S: Final = 0.2
-
-
-class Lag(NamedTuple):
-    """How far a topic's lanes of this process are behind: records not yet fetched, and the age of the last one fetched if there are."""
-
-    records: int
-    seconds: float
-
-
-@dataclass(slots=True)
-class _LaneState:
-    """The owner thread's view of one assigned lane."""
-
-    generation: int = 0  # 0: assigned, not started
-    position: int = 0  # the next offset to deliver; anything below is stale
-    seek: bool = False  # the broker side still stands elsewhere
-    held: bool = False
-    paused: bool = True
-    timestamp_ms: int = 0
-
-    @property
-    def is_flowing(self) -> bool:
-        return self.generation > 0 and not self.seek
 
 
 class _Fetched(NamedTuple):
@@ -81,10 +56,10 @@ class GroupSource:
         self._handover: Handover[SourceEvent | _Fetched] = Handover(loop, _PERMITS)
         self._commands = Commands(loop)
         self._commits: queue.SimpleQueue[tuple[Mapping[LaneId, int], asyncio.Future[bool]]] = queue.SimpleQueue()
-        self._offsets = Seat(lambda: reader_config(options, group_id=options.group_id), "kafka-offsets")
+        self._offsets = GroupOffsets(options)
         self._generations = itertools.count(1)
         self._live: dict[LaneId, int] = {}  # loop side: the generation whose records may be delivered
-        self._lanes: dict[LaneId, _LaneState] = {}  # thread side
+        self._lanes: dict[LaneId, LaneState] = {}  # thread side
         self._lag: Mapping[str, Lag] = {}
         self._broken = False
         self._closing = threading.Event()
@@ -127,7 +102,7 @@ class GroupSource:
 
     async def committed(self, lane: LaneId) -> int | None:
         """The committed offset; with none, where ``start_from`` begins (never None here). Raises KafkaUnavailable."""
-        return await self._offsets.run(functools.partial(self._ask_committed, lane))
+        return await self._offsets.committed(lane)
 
     def lag(self) -> Mapping[str, Lag]:
         """Per topic, as of the last second; the worst lane's age. Costs nothing."""
@@ -168,7 +143,17 @@ class GroupSource:
         """One consumer's life: until close, or a fatal error (then all lanes are lost and a new consumer joins)."""
         self._broken = False
         consumer = self._consumer = Consumer(group_config(self._options, self._on_error), logger=library_logger())
-        consumer.subscribe(self._topics, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost)
+        try:
+            consumer.subscribe(self._topics, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost)
+            self._poll_on(consumer)
+            if self._broken:
+                self._lose(tuple(self._lanes))
+                self._closing.wait(_REBUILD_AFTER_S)
+        finally:
+            consumer.close()  # always: a consumer that is merely dropped waits for ever inside its destructor
+            self._lanes.clear()
+
+    def _poll_on(self, consumer: Consumer) -> None:
         measured = 0.0
         while not self._closing.is_set() and not self._broken:
             self._commands.run()
@@ -178,12 +163,7 @@ class GroupSource:
                 self._deliver([first, *consumer.consume(_BATCH - 1, 0)])
             if time.monotonic() - measured > _LAG_EVERY_S:
                 measured = time.monotonic()
-                self._measure()
-        if self._broken:
-            self._lose(tuple(self._lanes))
-            self._closing.wait(_REBUILD_AFTER_S)
-        consumer.close()
-        self._lanes.clear()
+                self._lag = lag_of(consumer, self._topics, self._lanes)
 
     def _on_error(self, error: KafkaError) -> None:
         self._count_error(error)
@@ -196,7 +176,7 @@ class GroupSource:
         consumer.pause(partitions)
         lanes = _lanes_of(partitions)
         for lane in lanes:
-            self._lanes[lane] = _LaneState()
+            self._lanes[lane] = LaneState()
         if lanes:
             self._handover.put(Assigned(lanes))
 
@@ -249,7 +229,7 @@ class GroupSource:
         if resting:
             self._consumer.pause(resting)
 
-    def _let_flow(self, here: TopicPartition, state: _LaneState) -> None:
+    def _let_flow(self, here: TopicPartition, state: LaneState) -> None:
         """Resume, then seek, always both: resuming alone leaves librdkafka's broker thread asleep for up to a second."""
         try:
             self._consumer.resume([here])
@@ -300,31 +280,6 @@ class GroupSource:
             _LOG.warning("commit_refused", code=error.name() if error else "UNKNOWN", lanes=[str(lane) for lane in offsets])
             return set()
         return {LaneId(answer.topic, answer.partition) for answer in answers if answer.error is None}
-
-    def _measure(self) -> None:
-        now_ms = time.time() * 1000
-        lag = dict.fromkeys(self._topics, Lag(0, 0.0))
-        for lane, state in self._lanes.items():
-            if not state.is_flowing:
-                continue
-            _, high = self._consumer.get_watermark_offsets(TopicPartition(lane.topic, lane.partition), cached=True)
-            if high > state.position:
-                age = max(now_ms - state.timestamp_ms, 0) / 1000 if state.timestamp_ms else 0.0
-                before = lag[lane.topic]
-                lag[lane.topic] = Lag(before.records + high - state.position, max(before.seconds, age))
-        self._lag = lag
-
-    def _ask_committed(self, lane: LaneId, consumer: Consumer) -> int:
-        here = TopicPartition(lane.topic, lane.partition)
-        (answer,) = consumer.committed([here], timeout=_ASK_S)
-        if answer.error is not None:
-            raise unavailable("asking for the committed offset", answer.error)
-        if answer.offset >= 0:
-            return answer.offset
-        low, high = consumer.get_watermark_offsets(here, timeout=_ASK_S)
-        if high < 0:
-            raise KafkaUnavailable("asking for the log's ends: no answer")
-        return low if self._options.start_from == "earliest" else high
 
 
 def _lanes_of(partitions: Sequence[TopicPartition]) -> tuple[LaneId, ...]:

@@ -1,0 +1,142 @@
+"""The cluster's topics: making them, and asking what they are (``kafka_topics`` says what they must be).
+
+Everything here blocks: call it in a thread from the event loop. A broker that cannot be asked is ``KafkaUnavailable``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._config import ConfigResource
+from confluent_kafka.admin._resource import ResourceType
+from confluent_kafka.cimpl import NewPartitions, NewTopic
+
+from connector.adapters.kafka_client import KafkaOptions, client_config, error_of, library_logger, unavailable
+from connector.adapters.kafka_topics import Finding, Metadata, Role, Severity, TopicPlan, count_of, setting_findings, structure_findings
+from connector.errors import ConfigError, Problem
+
+T = TypeVar("T")
+
+_ASK_S: Final = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """What ``create`` has done."""
+
+    created: tuple[str, ...]
+    grown: tuple[str, ...]
+
+
+class KafkaTopics:
+    """The cluster's topics, through one admin client."""
+
+    def __init__(self, options: KafkaOptions) -> None:
+        self._admin = AdminClient(client_config(options), logger=library_logger())
+
+    def metadata(self) -> dict[str, Metadata]:
+        """All topics there are."""
+        topics = self._ask("listing topics", lambda: self._admin.list_topics(timeout=_ASK_S).topics)
+        return {
+            name: Metadata(len(topic.partitions), min((len(p.replicas) for p in topic.partitions.values()), default=0))
+            for name, topic in topics.items()
+            if topic.error is None
+        }
+
+    def partition_counts(self, names: Sequence[str]) -> dict[str, int]:
+        """Partitions per topic; a missing topic is left out."""
+        found = self.metadata()
+        return {name: found[name].partitions for name in names if name in found}
+
+    def ids(self, names: Sequence[str]) -> dict[str, str]:
+        """The broker's ids of topics: a topic made anew under the same name has another one."""
+        asked = self._admin.describe_topics(TopicCollection(list(names)), request_timeout=_ASK_S)
+        return {name: str(self._wait(f"describing {name}", answer).topic_id) for name, answer in asked.items()}
+
+    def configs(self, names: Sequence[str]) -> dict[str, dict[str, str]]:
+        """Settings in force, per topic."""
+        resources = [ConfigResource(ResourceType.TOPIC, name) for name in names]
+        asked = self._admin.describe_configs(resources, request_timeout=_ASK_S) if resources else {}
+        return {
+            resource.name: {key: entry.value or "" for key, entry in self._wait("reading topic settings", answer).items()}
+            for resource, answer in asked.items()
+        }
+
+    def create(self, plans: Sequence[TopicPlan], *, replication_factor: int = -1, grow: bool = False) -> Created:
+        """Create what is missing, inputs first; with ``grow``, give internal topics as many partitions as their input has.
+
+        Returns when every topic is visible. Raises KafkaUnavailable, also when the broker says no (its reason is in the text).
+        """
+        created: list[str] = []
+        grown: list[str] = []
+        for inputs in (True, False):
+            wanted = [plan for plan in plans if (plan.role is Role.INPUT) is inputs]
+            found = self.metadata()
+            missing = [plan for plan in wanted if plan.name not in found]
+            self._create_now(missing, found, replication_factor)
+            created += [plan.name for plan in missing]
+            if grow:
+                grown += self._grow(wanted, found)
+            self._await_visible([plan.name for plan in wanted])
+        return Created(tuple(created), tuple(grown))
+
+    def _create_now(self, plans: Sequence[TopicPlan], found: Mapping[str, Metadata], replication_factor: int) -> None:
+        new = [NewTopic(plan.name, count_of(plan, found), replication_factor, config=dict(plan.config)) for plan in plans]
+        if new:
+            for name, answer in self._admin.create_topics(new, request_timeout=_ASK_S).items():
+                error = answer.exception(_ASK_S + 5)
+                if not (isinstance(error, KafkaException) and _code(error) == KafkaError.TOPIC_ALREADY_EXISTS):  # somebody was quicker
+                    self._wait(f"creating {name}", answer)
+
+    def _grow(self, plans: Sequence[TopicPlan], found: Mapping[str, Metadata]) -> list[str]:
+        short = [plan.name for plan in plans if plan.name in found and found[plan.name].partitions < count_of(plan, found)]
+        counts = {plan.name: count_of(plan, found) for plan in plans}
+        new = [NewPartitions(name, counts[name]) for name in short]
+        if new:
+            for name, answer in self._admin.create_partitions(new, request_timeout=_ASK_S).items():
+                self._wait(f"growing {name}", answer)
+        return short
+
+    def _await_visible(self, names: Sequence[str]) -> None:
+        deadline = time.monotonic() + _ASK_S
+        while set(names) - set(self.metadata()) and time.monotonic() < deadline:
+            time.sleep(0.1)
+
+    def require(self, plans: Sequence[TopicPlan]) -> None:
+        """``run``'s start-up check, from metadata alone: raises ConfigError when a topic is missing or has another partition count."""
+        wrong = structure_findings(plans, self.metadata())
+        if wrong:
+            raise ConfigError(tuple(Problem(f"topic {finding.topic}", finding.what, finding.remedy) for finding in wrong))
+
+    def verify(self, plans: Sequence[TopicPlan]) -> tuple[Finding, ...]:
+        """Everything that is wrong, worst first."""
+        found = self.metadata()
+        configs = self.configs([plan.name for plan in plans if plan.name in found])
+        findings = [*structure_findings(plans, found), *setting_findings(plans, found, configs)]
+        return tuple(sorted(findings, key=lambda finding: list(Severity).index(finding.severity)))
+
+    @staticmethod
+    def _ask(doing: str, ask: Callable[[], T]) -> T:
+        try:
+            return ask()
+        except KafkaException as cause:
+            raise unavailable(doing, cause) from cause
+
+    @staticmethod
+    def _wait(doing: str, answer: Future[T]) -> T:
+        try:
+            return answer.result(_ASK_S + 5)
+        except (KafkaException, FutureTimeout) as cause:
+            raise unavailable(doing, cause) from cause
+
+
+def _code(exception: KafkaException) -> int | None:
+    error = error_of(exception)
+    return None if error is None else error.code()
