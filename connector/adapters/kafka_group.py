@@ -21,7 +21,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from connector.adapters.kafka_client import KafkaOptions, error_counter, error_of, group_config, library_logger
 from connector.adapters.kafka_handover import Commands, Handover
-from connector.adapters.kafka_offsets import GroupOffsets, Lag, LaneState
+from connector.adapters.kafka_offsets import GroupOffsets, Lag, LaneState, lag_of
 from connector.adapters.kafka_reader import record_of
 from connector.core.model import Record
 from connector.logs import get_logger
