@@ -1,9 +1,10 @@
 # Two stages: the first installs hash-checked wheels and our own into /opt/venv, the second is Python and that folder, nothing else.
 FROM python:3.13-slim AS build
 WORKDIR /src
+ENV PIP_CACHE_DIR=/var/cache/pip
 RUN python -m venv /opt/build && python -m venv --without-pip /opt/venv
 COPY requirements.lock requirements-build.lock ./
-RUN --mount=type=cache,target=/root/.cache/pip \
+RUN --mount=type=cache,target=/var/cache/pip \
     /opt/build/bin/pip install --quiet --require-hashes --only-binary=:all: -r requirements-build.lock \
     && /opt/build/bin/pip --python /opt/venv/bin/python install --quiet --require-hashes --only-binary=:all: -r requirements.lock
 COPY pyproject.toml README.md LICENSE CHANGELOG.md ./

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Callable, Iterator
+import tomllib
+from collections.abc import Callable, Iterable, Iterator
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "connector"
@@ -52,6 +56,9 @@ BARE_TASKS: dict[str, str] = {
     "connector.simulator.posting": "workers, cancelled and awaited by stop()",
     "connector.simulator.wire": "belongs to its connection, which cancels it when it is lost",
 }
+
+
+OURS = frozenset({"connector", "tests", "scripts"})
 
 
 class Import(NamedTuple):
@@ -157,6 +164,18 @@ def spans(module: str, text: str) -> Iterator[Span]:
             yield Span(f"{module}.{node.name}", lines)
 
 
+def undeclared(folder: str, extras: Iterable[str]) -> Iterator[str]:
+    """Libraries that the modules of a folder import without pyproject.toml naming the distribution they come from."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [*project["dependencies"], *(one for extra in extras for one in project["optional-dependencies"][extra])]
+    declared = {canonicalize_name(Requirement(one).name) for one in wanted} | {"pydantic-core"}  # pydantic's other half
+    distributions = packages_distributions()
+    for path in sorted((ROOT / folder).rglob("*.py")):
+        for top in {name.split(".")[0] for name, _ in imports(ast.parse(path.read_text()))} - OURS - sys.stdlib_module_names:
+            if not declared & {canonicalize_name(name) for name in distributions.get(top, [top])}:
+                yield f"{path.relative_to(ROOT)} imports {top}"
+
+
 Check = Callable[[str, ast.AST], Iterator[str]]
 SOURCES = {dotted(path): path.read_text() for path in sorted(PACKAGE.rglob("*.py"))}
 
@@ -189,6 +208,12 @@ def test_no_task_is_left_alone() -> None:
 def test_services_know_what_they_catch() -> None:
     """No blanket handler in the services: an unknown failure must reach the TaskGroup."""
     assert not breaches(blanket_handlers)
+
+
+@pytest.mark.parametrize(("folder", "extras"), [("connector", ()), ("tests", ("dev",)), ("scripts", ("dev",))])
+def test_every_library_is_declared(folder: str, extras: tuple[str, ...]) -> None:
+    """What is imported is named in pyproject.toml: nothing works only because something else happens to bring it along."""
+    assert not list(undeclared(folder, extras))
 
 
 def test_sizes() -> None:
