@@ -45,7 +45,9 @@ IMPURE_CALLS = frozenset({"now", "utcnow", "today", "uuid1", "uuid4", "urandom",
 FILE_LINES = 300
 FUNCTION_LINES = 40
 # Each longer thing with its reason; a reason is a property of the thing, not of our time.
-LONGER: dict[str, str] = {}
+LONGER: dict[str, str] = {
+    "connector.core.rows._flow": "one line for each field of a row, and no branch that hides in it",
+}
 # A task outside a TaskGroup must have somebody who awaits it: who that is.
 BARE_TASKS: dict[str, str] = {
     "connector.adapters.http_socket": "connect() awaits all it began, and cancels all but the winner in its finally",
@@ -157,7 +159,7 @@ def code_lines(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
 
 def spans(module: str, text: str) -> Iterator[Span]:
     """The file and its functions, as far as they are over their limits."""
-    if (lines := text.count("\n")) > FILE_LINES:
+    if (lines := sum(1 for line in text.splitlines() if line.strip())) > FILE_LINES:
         yield Span(module, lines)
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and (lines := code_lines(node)) > FUNCTION_LINES:
@@ -217,7 +219,7 @@ def test_every_library_is_declared(folder: str, extras: tuple[str, ...]) -> None
 
 
 def test_sizes() -> None:
-    """A file is at most 300 lines and a function at most 40, but for the exemptions with their reasons, each of them needed."""
+    """A file is at most 300 lines (blank ones not counted) and a function at most 40, but for the exemptions with their reasons, each of them needed."""
     over = [span for name, text in SOURCES.items() for span in spans(name, text)]
     assert not [span for span in over if span.name not in LONGER]
     assert not LONGER.keys() - {span.name for span in over}
