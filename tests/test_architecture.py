@@ -219,7 +219,7 @@ def test_every_library_is_declared(folder: str, extras: tuple[str, ...]) -> None
 
 
 def test_sizes() -> None:
-    """A file is at most 300 lines (blank ones not counted) and a function at most 40, but for the exemptions with their reasons, each of them needed."""
+    """A file is at most 300 lines, blank ones not counted, a function at most 40; each exemption has its reason and is needed."""
     over = [span for name, text in SOURCES.items() for span in spans(name, text)]
     assert not [span for span in over if span.name not in LONGER]
     assert not LONGER.keys() - {span.name for span in over}
