@@ -51,6 +51,8 @@ class Keeper:
                 self._enter("refused")
                 log.error("lane_refused", lane=str(self.id), reason=str(_innermost(group)))  # noqa: TRY400 - a remedy, not a trace
                 await self._stop.wait()
+            if (task := asyncio.current_task()) is not None and task.cancelling():
+                raise asyncio.CancelledError  # a TaskGroup whose children fail too hides that it was cancelled
             if self._stop.is_set():
                 break
             self._enter("claiming")

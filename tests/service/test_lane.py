@@ -1,0 +1,225 @@
+"""The data path of one lane, on fakes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from connector.core.model import Doubt, NotSent, RefusalKind, Refused, Rejected
+from tests.service.world import LANE, Process, World
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+async def test_an_event_is_sent_once_and_reported(world: World) -> None:
+    """One event: one POST, one SendEvent ACCEPTED, one first StatusEvent, offset committed."""
+    process = await Process(world).start()
+    record = world.record()
+    await process.put(record, seconds=3)
+    assert world.provider.posts == [f"{world.flow_id(record, 'order')}.1"]
+    assert [event["outcome"] for event in world.outputs("sends")] == ["ACCEPTED"]
+    assert [(event["seq"], event["status"]) for event in world.outputs("statuses")] == [(1, "QUEUED")]
+    assert world.committed[LANE] == 1
+    await process.stop()
+
+
+async def test_a_repeat_of_an_event_is_not_sent_again(world: World) -> None:
+    """The same event id, at another offset: counted, committed, no output."""
+    process = await Process(world).start()
+    await process.put(world.record(event_id="same"), world.record(event_id="same"), seconds=3)
+    await process.put(world.record(event_id="same"), seconds=3)
+    assert len(world.provider.posts) == 1
+    assert len(world.outputs("sends")) == 1
+    assert world.committed[LANE] == 3
+    await process.stop()
+
+
+async def test_a_repeat_after_a_restart_is_not_sent_again(world: World) -> None:
+    """What the journal knows is not routed again, whatever was committed."""
+    first = await Process(world).start()
+    await first.put(world.record(), seconds=3)
+    await first.kill()
+    world.committed.clear()
+    second = await Process(world).start()
+    await second.put(world.record(event_id="e0"), seconds=3)
+    assert len(world.provider.posts) == 1
+    assert world.committed[LANE] == 2
+    await second.stop()
+
+
+async def test_a_bad_record_becomes_a_dead_letter_and_the_lane_goes_on(world: World) -> None:
+    """Undecodable bytes: dead letter, INVALID SendEvent, and the next event is sent."""
+    process = await Process(world).start()
+    await process.put(world.put(b"{"), world.record(), seconds=3)
+    assert [letter.reason for letter in world.dead_letters.letters] == ["BAD_JSON"]
+    assert sorted(event["outcome"] for event in world.outputs("sends")) == ["ACCEPTED", "INVALID"]
+    assert world.committed[LANE] == 2
+    await process.stop()
+
+
+async def test_a_lane_without_dead_letters_stops_and_loses_nothing(world: World) -> None:
+    """If the dead letter cannot be written nothing is committed past the record; once it can, the lane goes on."""
+    process = await Process(world).start()
+    world.dead_letters.unavailable = True
+    await process.put(world.put(b"{"), seconds=10)
+    assert world.committed.get(LANE, 0) == 0
+    assert world.outputs("sends") == []
+    world.dead_letters.unavailable = False
+    await world.clock.advance(10)
+    assert [event["outcome"] for event in world.outputs("sends")] == ["INVALID"]
+    assert world.committed[LANE] == 1
+    await process.stop()
+
+
+async def test_an_unrouted_event_is_reported(world: World) -> None:
+    """No rule: UNROUTED, committed."""
+    process = await Process(world).start()
+    await process.put(world.record("nobody"), seconds=3)
+    assert [event["outcome"] for event in world.outputs("sends")] == ["UNROUTED"]
+    assert world.committed[LANE] == 1
+    await process.stop()
+
+
+async def test_a_tombstone_is_skipped_and_committed(world: World) -> None:
+    """A null value is no event."""
+    process = await Process(world).start()
+    await process.put(world.put(None), seconds=3)
+    assert world.committed[LANE] == 1
+    assert world.outputs("sends") == []
+    await process.stop()
+
+
+async def test_an_expired_event_is_not_sent(world: World) -> None:
+    """A transactional event older than six hours ends as EXPIRED."""
+    record = world.record()
+    await world.clock.advance(7 * 3600)
+    process = await Process(world).start()
+    await world.clock.advance(3)
+    assert world.provider.posts == []
+    assert [event["outcome"] for event in world.outputs("sends")] == ["EXPIRED"]
+    assert record.offset == 0
+    await process.stop()
+
+
+async def test_an_event_of_two_rules_is_two_flows(world: World) -> None:
+    """``continue: true``: both flows are sent, and both must have rows before the offset is committed."""
+    process = await Process(world).start()
+    record = world.record("twin")
+    await process.put(record, seconds=3)
+    assert sorted(world.provider.posts) == sorted(f"{world.flow_id(record, rule)}.1" for rule in ("twin-a", "twin-b"))
+    assert world.committed[LANE] == 1
+    await process.stop()
+
+
+async def test_a_rejection_ends_the_flow(world: World) -> None:
+    """The provider's no: REJECTED with its code, no dead letter."""
+    process = await Process(world).start()
+    record = world.record()
+    world.provider.answers[world.flow_id(record, "order")] = [Rejected(400, "400005000", "bad sender")]
+    await process.put(record, seconds=3)
+    [event] = world.outputs("sends")
+    assert (event["outcome"], event["reason"]) == ("REJECTED", "400005000")
+    assert world.dead_letters.letters == []
+    await process.stop()
+
+
+async def test_not_sent_tries_the_same_attempt_again(world: World) -> None:
+    """No byte left us: same n."""
+    process = await Process(world).start()
+    record = world.record()
+    flow = world.flow_id(record, "order")
+    world.provider.answers[flow] = [NotSent("refused"), NotSent("refused")]
+    await process.put(record, seconds=5)
+    assert world.provider.posts == [f"{flow}.1"] * 3
+    await process.stop()
+
+
+async def test_a_refusal_takes_the_next_attempt(world: World) -> None:
+    """429: known not accepted, the next POST is n+1, not flagged."""
+    process = await Process(world).start()
+    record = world.record()
+    flow = world.flow_id(record, "order")
+    world.provider.answers[flow] = [Refused(RefusalKind.THROTTLED, 429, "HTTP_429", retry_after_ms=1000)]
+    await process.put(record, seconds=5)
+    assert world.provider.posts == [f"{flow}.1", f"{flow}.2"]
+    [event] = world.outputs("sends")
+    assert event["resent_after_doubt"] is False
+    assert [attempt["outcome"] for attempt in event["attempts"]] == ["REFUSED", "ACCEPTED"]
+    await process.stop()
+
+
+async def test_a_lost_reply_that_was_accepted_is_found(world: World) -> None:
+    """Doubt: the search finds our label; no second POST."""
+    process = await Process(world).start()
+    record = world.record()
+    flow = world.flow_id(record, "order")
+
+    def lost(request):  # type: ignore[no-untyped-def]
+        world.provider.accept(request)
+        return Doubt("timeout")
+
+    world.provider.answers[flow] = [lost]
+    await process.put(record, seconds=30)
+    assert world.provider.posts == [f"{flow}.1"]
+    assert [event["outcome"] for event in world.outputs("sends")] == ["ACCEPTED"]
+    await process.stop()
+
+
+@pytest.mark.parametrize(("type_", "posts", "outcome"), [("code", 2, "ACCEPTED"), ("order", 2, "ACCEPTED"), ("sale", 1, "UNKNOWN")])
+async def test_a_lost_reply_that_was_not_accepted_follows_the_class(world: World, type_: str, posts: int, outcome: str) -> None:
+    """Conclusively absent: otp and transactional are resent once, flagged; marketing never."""
+    process = await Process(world).start()
+    record = world.record(type_)
+    flow = world.flow_id(record, type_)
+    world.provider.answers[flow] = [Doubt("timeout")]
+    await process.put(record, seconds=25)
+    assert len(world.provider.posts) == 1
+    await world.clock.advance(170)
+    assert len(world.provider.posts) == posts
+    [event] = world.outputs("sends")
+    assert (event["outcome"], event["resent_after_doubt"]) == (outcome, posts == 2)
+    await process.stop()
+
+
+async def test_an_intent_of_a_dead_process_is_in_doubt(world: World) -> None:
+    """kill -9 during the POST: the next owner searches, finds the label, and does not send."""
+    first = await Process(world).start()
+    record = world.record()
+    flow = world.flow_id(record, "order")
+
+    async def swallow() -> None:
+        return None
+
+    world.provider.answers[flow] = [lambda request: world.provider.accept(request) and Doubt("timeout")]
+    world.provider.gate.clear()
+    await first.put(record, seconds=1)
+    world.provider.gate.set()
+    first.journal.held = True
+    await world.clock.advance(0)
+    await first.kill()
+    assert world.provider.posts == [f"{flow}.1"]
+    second = await Process(world).start()
+    await world.clock.advance(30)
+    assert world.provider.posts == [f"{flow}.1"]
+    assert [event["outcome"] for event in world.outputs("sends")] == ["ACCEPTED"]
+    assert world.committed[LANE] == 1
+    await second.stop()
+    await swallow()
+
+
+async def test_a_second_owner_fences_the_first(world: World) -> None:
+    """Both believe they own the lane: the first one's next row meets the CLAIM, it posts nothing."""
+    first = await Process(world).start()
+    second = await Process(world).start()
+    record = world.record()
+    second.source.put(record)
+    first.source.put(record)
+    await world.clock.advance(5)
+    assert len(world.provider.posts) == 1
+    assert len({event["id"] for event in world.outputs("sends")}) == 1
+    await first.kill()
+    await second.stop()
