@@ -16,6 +16,11 @@ class SingleFlight(Generic[T]):
         self._work = work
         self._task: asyncio.Task[T] | None = None
 
+    @property
+    def running(self) -> bool:
+        """Whether the work is under way."""
+        return self._task is not None and not self._task.done()
+
     def begin(self) -> asyncio.Task[T]:
         """The running work, begun if need be."""
         if self._task is None or self._task.done():
