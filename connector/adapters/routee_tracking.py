@@ -1,0 +1,216 @@
+"""Asking Routee: what became of a flow, which flows a phone has, and a few things a person wants to know (contract §5, §6, §7, §11)."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Final
+from urllib.parse import quote
+
+import httpx
+import orjson
+
+from connector.adapters.http_client import HttpClient
+from connector.adapters.routee_token import TokenProvider
+from connector.core.coerce import digits, first, money, parse_json, unwrap
+from connector.core.doubt import CLOCK_SKEW_MS
+from connector.core.model import Api, Failure, FlowReport, JsonObject, NotSent, Refused, Reply
+from connector.core.status import page_flows, parse_flow
+from connector.ports import Unanswered
+
+PAGE_SIZE = 100
+MAX_PAGES = 100  # an answer that goes on for longer is not read to its end, so it proves nothing
+
+_OTP_FLOWS: Final = "/failover-otp/otp/failover"
+_STANDARD_FLOWS: Final = "/failover/tracking"
+_NOBODY = "00000000-0000-0000-0000-000000000000"
+_AUTH = frozenset({401, 403})
+_THROTTLED = frozenset({425, 429})
+_FEWEST_DIGITS = 8  # a shorter phone is masked or nonsense: it tells nobody apart
+_MINUTE_MS = 60_000
+
+Query = Mapping[str, str | int]
+
+
+class RouteeReads:
+    """Reading requests with the token of the API's application. A read may be repeated: once, with a new token, after a 401 or 403."""
+
+    def __init__(self, client: HttpClient, base_url: str, tokens: Callable[[Api], TokenProvider], timeout_s: float) -> None:
+        self._client = client
+        self._base_url = base_url.rstrip("/")
+        self._tokens = tokens
+        self._timeout_s = timeout_s
+
+    async def ask(self, api: Api, path: str, query: Query | None = None, body: bytes | None = None) -> Reply | Unanswered:
+        """A GET, or with a ``body`` (JSON) a POST that only searches. Gives a 2xx reply, else why there is none."""
+        tokens = self._tokens(api)
+        answer, token = await self._ask_once(tokens, path, query, body)
+        if isinstance(answer, Reply) and answer.status in _AUTH:
+            tokens.stale(token)
+            answer, _ = await self._ask_once(tokens, path, query, body)
+        return answer if isinstance(answer, Unanswered) or httpx.codes.is_success(answer.status) else _unanswered(answer)
+
+    async def _ask_once(self, tokens: TokenProvider, path: str, query: Query | None, body: bytes | None) -> tuple[Reply | Unanswered, str]:
+        token = await tokens.token()
+        if isinstance(token, Refused):
+            return Unanswered("token_refused", httpx.codes.UNAUTHORIZED), ""
+        if isinstance(token, NotSent):
+            return Unanswered(token.reason), ""
+        answer = await self._client.request(self._request(path, query, body, token), self._timeout_s)
+        return Unanswered(answer.reason) if isinstance(answer, Failure) else answer, token
+
+    def _request(self, path: str, query: Query | None, body: bytes | None, token: str) -> httpx.Request:
+        headers = {"authorization": f"Bearer {token}", "accept": "application/json"}
+        if body is not None:
+            headers["content-type"] = "application/json"
+        return httpx.Request("GET" if body is None else "POST", self._base_url + path, params=query, headers=headers, content=body)
+
+
+class RouteeTracking:
+    """``ports.Tracking``, and the other questions."""
+
+    def __init__(self, reads: RouteeReads) -> None:
+        self._reads = reads
+
+    async def flow(self, api: Api, tracking_id: str) -> FlowReport | Unanswered:
+        """The flow's present state (contract §5.1, §6.1)."""
+        place = _OTP_FLOWS if api is Api.OTP else _STANDARD_FLOWS
+        answer = await self._reads.ask(api, f"{place}/{quote(tracking_id, safe='')}")
+        if isinstance(answer, Unanswered):
+            return answer
+        report = parse_flow(parse_json(answer.body))
+        if report is None:
+            return Unanswered("unparsable", answer.status)
+        # The OTP service also answers to a message's token, so only the standard one must give back the id that was asked for.
+        if api is not Api.OTP and report.tracking_id and report.tracking_id.casefold() != tracking_id.casefold():
+            return Unanswered("mismatch", answer.status)
+        return report
+
+    async def search(self, api: Api, recipient: str, since_ms: int, until_ms: int) -> tuple[FlowReport, ...] | Unanswered:
+        """All flows to this phone (E.164) in the window, asked for with and without the plus; rather some too many than one missing.
+
+        Only ``to`` is filtered by the provider: a filter that it understands in another way would hide what we look for.
+        """
+        since_ms, until_ms = _floor(since_ms), _ceiling(until_ms + CLOCK_SKEW_MS)
+        found: dict[FlowReport, None] = {}
+        for phone in dict.fromkeys((f"+{digits(recipient)}", digits(recipient))):
+            if api is Api.OTP:
+                flows = await self._otp_flows(phone)
+            else:
+                flows = await self._standard_flows(api, phone, since_ms, until_ms)
+            if isinstance(flows, Unanswered):
+                return flows
+            found.update(dict.fromkeys(flows))
+        return tuple(flow for flow in found if flow.created_at_ms is None or since_ms <= flow.created_at_ms <= until_ms)
+
+    async def templates(self) -> JsonObject | Unanswered:
+        """The OTP templates (contract §7), raw: the shape is unknown. An array comes as ``{"templates": [...]}``."""
+        answer = await self._reads.ask(Api.OTP, "/failover-otp/otp/templates")
+        if isinstance(answer, Unanswered):
+            return answer
+        document = parse_json(answer.body)
+        if isinstance(document, list):
+            return {"templates": document}
+        return document if isinstance(document, dict) else Unanswered("unparsable", answer.status)
+
+    async def balance(self) -> bool | Unanswered:
+        """Whether the account has money left (contract §11)."""
+        answer = await self._reads.ask(Api.STANDARD, "/accounts/me/balance")
+        if isinstance(answer, Unanswered):
+            return answer
+        amount = money(first(unwrap(parse_json(answer.body)) or {}, "balance", "amount", "value"))
+        return amount > 0 if amount is not None else Unanswered("unparsable", answer.status)
+
+    async def auth_probe(self, api: Api) -> bool | Unanswered:
+        """Whether our token is accepted, asked with a flow that nobody has; a 404 says yes."""
+        answer = await self.flow(api, _NOBODY)
+        if not isinstance(answer, Unanswered):
+            return True
+        if answer.http_status in _AUTH:
+            return False
+        return True if answer.http_status == httpx.codes.NOT_FOUND else answer
+
+    # -------------------------------------------------------------------------------------------------------------- pages
+
+    async def _standard_flows(self, api: Api, phone: str, since_ms: int, until_ms: int) -> Sequence[FlowReport] | Unanswered:
+        """Contract §5.3. The filter's container is not documented: an array, else (400) the bare object, else the whole window."""
+        condition = {"fieldName": "to", "searchOperator": "is", "searchTerm": phone}
+        window: Query = {"dateStart": _minute(since_ms), "dateEnd": _minute(until_ms), "size": PAGE_SIZE}
+        flows: Sequence[FlowReport] | Unanswered = ()
+        for filters in ([condition], condition, []):
+            flows = await self._filtered_flows(api, window, orjson.dumps(filters))
+            if not isinstance(flows, Unanswered):
+                return _to_phone(flows, phone, is_filtered=bool(filters))
+            if flows.http_status != httpx.codes.BAD_REQUEST:
+                break
+        return flows
+
+    async def _filtered_flows(self, api: Api, window: Query, body: bytes) -> Sequence[FlowReport] | Unanswered:
+        return await _all_pages(lambda page, _: self._reads.ask(api, _STANDARD_FLOWS, {**window, "page": page}, body))
+
+    async def _otp_flows(self, phone: str) -> Sequence[FlowReport] | Unanswered:
+        """Contract §6.2: no window; an item may be a flow or a single delivery."""
+        query: Query = {"phone_number": phone, "limit": PAGE_SIZE}
+        flows = await _all_pages(lambda _, offset: self._reads.ask(Api.OTP, _OTP_FLOWS, {**query, "offset": offset}))
+        return flows if isinstance(flows, Unanswered) else _to_phone(flows, phone, is_filtered=True)
+
+
+async def _all_pages(ask: Callable[[int, int], Awaitable[Reply | Unanswered]]) -> Sequence[FlowReport] | Unanswered:
+    """Every flow of every page; ``ask`` takes the number of the page and of its first item. One page missing: Unanswered."""
+    found: dict[FlowReport, None] = {}
+    offset = 0
+    for page in range(MAX_PAGES):
+        answer = await ask(page, offset)
+        if isinstance(answer, Unanswered):
+            return answer
+        read = page_flows(parse_json(answer.body))
+        if read is None:
+            return Unanswered("unparsable", answer.status)
+        flows, is_last = read
+        known = len(found)
+        found.update(dict.fromkeys(flows))
+        if is_last:
+            return tuple(found)
+        if len(found) == known:
+            return Unanswered("endless", answer.status)
+        offset += len(flows)
+    return Unanswered("too_many")
+
+
+def _to_phone(flows: Sequence[FlowReport], phone: str, *, is_filtered: bool) -> Sequence[FlowReport] | Unanswered:
+    """Without the flows that show only other phones.
+
+    A flow that shows no phone is believed to be to ours only where the provider filtered; one foreign flow says that it did not.
+    """
+    shown = [[one for one in flow.recipients if len(one) >= _FEWEST_DIGITS] for flow in flows]
+    ours = digits(phone)
+    kept = [flow for flow, phones in zip(flows, shown, strict=True) if not phones or any(_is_same(ours, one) for one in phones)]
+    if not all(shown) and not (is_filtered and len(kept) == len(flows)):
+        return Unanswered("recipient_hidden")
+    return kept
+
+
+def _is_same(ours: str, theirs: str) -> bool:
+    """One is the end of the other: 00 prefix, national form."""
+    return ours.endswith(theirs) or theirs.endswith(ours)
+
+
+def _unanswered(reply: Reply) -> Unanswered:
+    if reply.status in _THROTTLED:
+        return Unanswered("throttled", reply.status)
+    if reply.status == httpx.codes.NOT_FOUND and unwrap(parse_json(reply.body)) is not None:
+        return Unanswered("not_found", reply.status)  # a proxy's own 404 is a page, not a JSON object
+    return Unanswered(f"http_{reply.status}", reply.status)
+
+
+def _floor(moment_ms: int) -> int:
+    return moment_ms // _MINUTE_MS * _MINUTE_MS
+
+
+def _ceiling(moment_ms: int) -> int:
+    return -(-moment_ms // _MINUTE_MS) * _MINUTE_MS
+
+
+def _minute(moment_ms: int) -> str:
+    """Minute precision with ``Z``, as the contract's example (§5.3)."""
+    return dt.datetime.fromtimestamp(moment_ms / 1000, dt.UTC).strftime("%Y-%m-%dT%H:%MZ")
