@@ -38,6 +38,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "resumed": "a person resumed a scope",
     # Kafka
     "kafka_error": "librdkafka reports an error; it goes on trying",
+    "kafka_unavailable": "no broker can be reached, or a topic cannot be asked for: waiting, not ready",
     "kafka_fatal": "the producer is lost for good: all lanes are dropped and claimed anew with a new one",
     "topic_created": "a missing topic was created with the right settings",
     "lanes_assigned": "the group gave lanes to this process",

@@ -206,6 +206,18 @@ class Tracking(Protocol):
         ...
 
 
+class Probe(Protocol):
+    """Asking whether sending would work again, without sending."""
+
+    async def auth_probe(self) -> bool | Unanswered:
+        """Whether our credentials and token are accepted."""
+        ...
+
+    async def balance(self) -> bool | Unanswered:
+        """Whether the account has money left."""
+        ...
+
+
 # -------------------------------------------------------------------------------------------------------------- callbacks
 
 

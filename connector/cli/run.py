@@ -21,7 +21,6 @@ class Role(enum.StrEnum):
 def run(
     config: ConfigFile = DEFAULT_CONFIG,
     role: Annotated[Role, typer.Option(help="worker: lanes only; ingress: callbacks only.")] = Role.ALL,
-    shadow: Annotated[bool, typer.Option("--shadow", help="Send nothing: write what would be sent to topics.shadow.")] = False,
 ) -> None:
     """Run the connector until SIGTERM or Ctrl-C.
 
@@ -34,4 +33,4 @@ def run(
     from connector import app, logs  # noqa: PLC0415 - keeps --help fast
 
     logs.configure(settings.log.level, settings.log.format)
-    raise typer.Exit(uvloop.run(app.run(settings, role.value, shadow=shadow)))
+    raise typer.Exit(uvloop.run(app.run(settings, role.value)))

@@ -24,6 +24,7 @@ class Intake:
         self.keepers: dict[LaneId, Keeper] = {}
         self._running: dict[LaneId, asyncio.Task[None]] = {}
         self.assigned_once = False
+        self._stopping = False
 
     async def run(self) -> None:
         """Until the source closes or this is cancelled."""
@@ -45,7 +46,8 @@ class Intake:
             feeding.cancel()
 
     async def stop(self, grace_s: float) -> None:
-        """Drain every lane, side by side."""
+        """Drain every lane, side by side; lanes that come later are left to the other members."""
+        self._stopping = True
         for keeper in self.keepers.values():
             keeper.stop(grace_s)
         if self._running:
@@ -59,7 +61,7 @@ class Intake:
     def _take(self, tasks: TaskGroup, lanes: tuple[LaneId, ...]) -> None:
         self.assigned_once = True
         for lane in lanes:
-            if lane in self.keepers:
+            if lane in self.keepers or self._stopping:
                 continue
             self.keepers[lane] = keeper = Keeper(lane, self.parts)
             self._running[lane] = tasks.create_task(keeper.run())
