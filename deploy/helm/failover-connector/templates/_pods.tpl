@@ -29,8 +29,9 @@ spec:
         failover-connector/callbacks: "yes"
         {{- end }}
       annotations:
-        # Settings and secrets are read once, at the start: a change of them rolls the pods. Rules are watched.
+        # All are read once, at the start: a change of one rolls the pods.
         checksum/config: {{ include "failover.config" $root | sha256sum }}
+        checksum/rules: {{ toYaml $root.Values.rules | sha256sum }}
         checksum/secret: {{ toYaml $root.Values.secrets | sha256sum }}
         {{- with .pods.podAnnotations }}
         {{- toYaml . | nindent 8 }}
@@ -111,7 +112,7 @@ env: {{ toYaml . | nindent 2 }}
 {{- end }}
 {{- end }}
 
-{{/* Whole folders, never a subPath: only so does a change of the rules reach a running pod. */}}
+{{/* Whole folders, never a subPath, whose content would stay that of the pod's start. */}}
 {{- define "failover.mounts" -}}
 - {name: config, mountPath: /etc/failover/config, readOnly: true}
 - {name: rules, mountPath: /etc/failover/rules, readOnly: true}
