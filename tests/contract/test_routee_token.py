@@ -147,6 +147,15 @@ async def test_a_storm_of_refusals_is_one_request(setting: Setting) -> None:
     assert setting.fetches == 2
 
 
+async def test_only_the_token_in_use_can_be_refused(setting: Setting) -> None:
+    """A late refusal of a token that nobody uses any more changes nothing."""
+    assert await setting.provider.token() == "t1"
+    setting.now += SPACING_S
+    setting.provider.stale("t0")
+    assert await setting.provider.token() == "t1"
+    assert setting.fetches == 1
+
+
 async def test_the_same_token_again_is_not_asked_for_again(setting: Setting) -> None:
     """The provider re-issues the refused token (contract §1): it is used, and only after a while asked about once more."""
     setting.double.tokens = [token("t1")]
