@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 
 from connector.adapters.http_client import HttpClient
+from connector.adapters.http_connection import Connection
 from connector.adapters.http_pool import Limits, Pool
 from connector.adapters.http_socket import Address, resolve
 from connector.core.model import Failure, Reply
@@ -184,6 +185,22 @@ async def test_a_waiter_that_gives_up_takes_nothing_along(client: HttpClient) ->
         pool = pool_of(client)
         assert pool._slots_taken == len(pool._made) <= 2
         assert not pool._waiters
+
+
+async def test_only_the_own_request_is_abandoned(client: HttpClient) -> None:
+    """A caller cancelled in the instant of its answer leaves the next one's request on that connection alone."""
+    async with RawServer(answering) as server:
+        pool = client.target("POST", server.url).pool
+        connection = await pool.acquire()
+        assert isinstance(connection, Connection)
+        first = connection.begin(b"GET / HTTP/1.1\r\n\r\n", 5, lambda: True)
+        assert first is not None
+        assert isinstance(await first, Reply)
+        assert await pool.acquire() is connection
+        second = connection.begin(b"GET / HTTP/1.1\r\n\r\n", 5, lambda: True)
+        assert second is not None
+        connection.abandon(first)
+        assert isinstance(await second, Reply)
 
 
 async def test_a_failed_dial_frees_its_slot(client: HttpClient) -> None:
