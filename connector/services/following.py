@@ -70,8 +70,13 @@ async def hear(lane: Lane, offset: int, callback: Callback | None) -> None:
 
 
 async def _revive(lane: Lane, callback: Callback) -> Live | None:
-    """A finished flow, as its row says: late facts still come as corrections."""
-    for flow in await planning.recall(lane, callback.event_digest):
+    """A finished flow, as its last row says: late facts still come as corrections."""
+    found = await planning.recall(lane, callback.event_digest)
+    live = lane.flows.get(callback.flow_id)  # another callback may have been quicker
+    if live is not None:
+        return live
+    for flow in found:
         if flow.facts.flow_id == callback.flow_id:
-            return lane.flows.setdefault(callback.flow_id, Live(flow.acked(flow.out)))
+            lane.flows[callback.flow_id] = live = Live(flow.acked(flow.out))
+            return live
     return None

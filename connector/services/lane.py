@@ -123,7 +123,12 @@ class Lane:
 
     def hear(self, work: Coroutine[None, None, None], done: Callable[[], None]) -> None:
         """Apply a callback beside everything else; per flow in the order of arrival, since a flow's lock is fair."""
-        task = self._tasks.create_task(work)
+        try:
+            task = self._tasks.create_task(work)
+        except RuntimeError:  # the lane is being dropped: the next tenure reads this callback again
+            work.close()
+            done()
+            return
         self.at_work.add(task)
         task.add_done_callback(self.at_work.discard)
         task.add_done_callback(lambda _: done())
@@ -216,7 +221,8 @@ class Lane:
             live.tries = 0
             return None
         live.tries += 1
-        retry = retry_after(outcome, live.tries, policy, self.parts.chance())
+        refused_before = any(line.http_status in {401, 403} for line in live.flow.attempts[-2:-1])
+        retry = retry_after(outcome, live.tries, policy, self.parts.chance(), refused_before=refused_before)
         if retry.breaker is not None:
             log.error("breaker_opened", breaker=retry.breaker.value, lane=str(self.id))
             self.parts.throttle.open(retry.breaker)

@@ -247,25 +247,33 @@ async def find_recipient(lane: Lane, live: Live) -> None:
     """After a take-over the recipient is known only from the input: outputs carry it, and a doubt is searched by it."""
     if live.recipient is not None or live.recipient_sought:
         return
-    live.recipient_sought = True
+    async with live.lock:
+        if not live.recipient_sought and live.recipient is None:
+            live.recipient = await _recipient(lane, live)
+            live.recipient_sought = True
+            if not live.busy:
+                live.forget()
+
+
+async def _recipient(lane: Lane, live: Live) -> str | None:
     rule = lane.parts.rules().rule(live.flow.facts.rule)
     if rule is None or not await remember(lane, live) or live.notification is None:
-        return
+        return None
     try:
-        live.recipient = build_request(lane, live.notification, rule, live.id, 1, live.flow.facts.digest).recipient
+        return build_request(lane, live.notification, rule, live.id, 1, live.flow.facts.digest).recipient
     except Unbuildable:
-        return
-    finally:
-        if not live.busy:
-            live.forget()
+        return None
 
 
 async def recall(lane: Lane, digest: bytes) -> list[Flow]:
-    """Finished flows of an event, read from the journal: a hit in the index of 64 bits is confirmed by all 128."""
-    found = []
-    for offset in lane.ledger.settled.find(digest):
-        for entry in await lane.parts.journal.between(lane.id, offset, offset):
-            flow = rows.flow_of(entry.key, entry.value)
-            if flow.facts.digest == digest:
-                found.append(flow)
-    return found
+    """Finished flows of an event, each as its last row says: a hit in the index of 64 bits is confirmed by all 128."""
+    while True:
+        offsets = lane.ledger.settled.find(digest)
+        found: dict[str, Flow] = {}
+        for offset in offsets:
+            for entry in await lane.parts.journal.between(lane.id, offset, offset):
+                flow = rows.flow_of(entry.key, entry.value)
+                if flow.facts.digest == digest:
+                    found[flow.facts.flow_id] = flow
+        if offsets == lane.ledger.settled.find(digest):  # else a flow came back and finished anew meanwhile
+            return list(found.values())

@@ -22,8 +22,8 @@ class Retry:
     breaker: Breaker | None = None
 
 
-def retry_after(outcome: Outcome, tries: int, policy: Policy, chance: float) -> Retry:
-    """``tries`` counts this one, from 1; ``outcome`` is NotSent or Refused."""
+def retry_after(outcome: Outcome, tries: int, policy: Policy, chance: float, *, refused_before: bool = False) -> Retry:
+    """``outcome`` is NotSent or Refused; ``tries`` counts it, from 1. ``refused_before``: the attempt before this met 401 or 403, too."""
     backoff_ms = _BACKOFF.delay_ms(tries, chance)
     reason, breaker = "retry", None
     if isinstance(outcome, NotSent):
@@ -32,7 +32,7 @@ def retry_after(outcome: Outcome, tries: int, policy: Policy, chance: float) -> 
         reason = outcome.reason
         if outcome.kind is RefusalKind.AUTH:
             # The first refusal may be a stale token: one new token at once. The second is the account's.
-            backoff_ms, breaker = (0, None) if tries == 1 else (_probe_ms(policy), Breaker.AUTH)
+            backoff_ms, breaker = (_probe_ms(policy), Breaker.AUTH) if refused_before else (0, None)
         elif outcome.kind is RefusalKind.BALANCE:
             backoff_ms, breaker = _probe_ms(policy), Breaker.BALANCE
         elif outcome.retry_after_ms is not None:
