@@ -45,9 +45,7 @@ IMPURE_CALLS = frozenset({"now", "utcnow", "today", "uuid1", "uuid4", "urandom",
 FILE_LINES = 300
 FUNCTION_LINES = 40
 # Each longer thing with its reason; a reason is a property of the thing, not of our time.
-LONGER: dict[str, str] = {
-    "connector.core.rows._flow": "one line for each field of a row, and no branch that hides in it",
-}
+LONGER: dict[str, str] = {}
 # A task outside a TaskGroup must have somebody who awaits it: who that is.
 BARE_TASKS: dict[str, str] = {
     "connector.adapters.http_socket": "connect() awaits all it began, and cancels all but the winner in its finally",

@@ -1,4 +1,4 @@
-"""The life of one (notification × rule) as a table, and the one function that moves a flow through it.
+"""The life of one (notification × rule), and the one function that moves a flow through it (the table: ``moves``).
 
 ``advance`` is the only writer of flow state: the answer of a send, a callback and a poll all end here. It returns the next frozen
 ``Flow``, with the output events that the move causes appended to ``pending``; or the *same object* where nothing changed.
@@ -6,9 +6,8 @@
 
 from __future__ import annotations
 
-import enum
 from dataclasses import dataclass, replace
-from typing import ClassVar, assert_never
+from typing import assert_never
 
 from connector.core import events, status
 from connector.core.model import (
@@ -24,81 +23,39 @@ from connector.core.model import (
     Refused,
     Rejected,
 )
+from connector.core.moves import (
+    DECISIONS,
+    TRANSITIONS,
+    Ended,
+    Event,
+    IllegalMove,
+    Intended,
+    Overtaken,
+    Parked,
+    Proven,
+    Reported,
+    Silent,
+    State,
+    word_of,
+)
 
-
-class State(enum.IntEnum):
-    """Where a flow's send decision stands. The numbers stand in journal rows: never renumber."""
-
-    NEW = 0  # not journalled yet
-    PARKED = 1  # waiting until due; no attempt is open
-    INTENT = 2  # about to be sent, or being sent
-    NOT_SENT = 3  # the attempt's lease ended, or no connection: no byte left us
-    DOUBT = 4  # maybe arrived
-    ACCEPTED = 5
-    REJECTED = 6
-    EXPIRED = 7
-    SUPPRESSED = 8
-    UNROUTED = 9
-    INVALID = 10
-    UNKNOWN = 11  # maybe sent, and no way left to know
-
-    @property
-    def settled(self) -> bool:
-        """No send decision is open."""
-        return self >= State.ACCEPTED
-
-
-_PROOF = {"accepted": State.ACCEPTED, "reported": State.ACCEPTED}
-_HEARD = {"accepted": State.ACCEPTED, "reported": State.ACCEPTED}
-_UNPOSTED = {
-    "intended": State.INTENT,
-    "parked": State.PARKED,
-    "expired": State.EXPIRED,
-    "suppressed": State.SUPPRESSED,
-    "invalid": State.INVALID,
-    "gave_up": State.UNKNOWN,
-    **_PROOF,
-}
-TRANSITIONS: dict[State, dict[str, State]] = {
-    State.NEW: {
-        "intended": State.INTENT,
-        "parked": State.PARKED,
-        "expired": State.EXPIRED,
-        "suppressed": State.SUPPRESSED,
-        "unrouted": State.UNROUTED,
-        "invalid": State.INVALID,
-    },
-    State.PARKED: _UNPOSTED,
-    State.NOT_SENT: _UNPOSTED,
-    State.INTENT: {
-        "not_sent": State.NOT_SENT,
-        "refused": State.PARKED,
-        "rejected": State.REJECTED,
-        "doubted": State.DOUBT,
-        **_PROOF,
-    },
-    State.DOUBT: {
-        "overtaken": State.DOUBT,
-        "intended": State.INTENT,
-        "gave_up": State.UNKNOWN,
-        **_PROOF,
-    },
-    # An answer that comes after a callback or search already proved the flow accepted changes nothing but the attempt's record.
-    State.ACCEPTED: {
-        "not_sent": State.ACCEPTED,
-        "refused": State.ACCEPTED,
-        "rejected": State.ACCEPTED,
-        "doubted": State.ACCEPTED,
-        "silent": State.ACCEPTED,
-        **_HEARD,
-    },
-    State.REJECTED: _PROOF,  # late proof of an earlier attempt: corrected
-    State.EXPIRED: _PROOF,
-    State.SUPPRESSED: _PROOF,
-    State.UNKNOWN: _PROOF,
-    State.UNROUTED: {},
-    State.INVALID: {},
-}
+__all__ = [
+    "TRANSITIONS",
+    "Attempt",
+    "Ended",
+    "Event",
+    "Facts",
+    "Flow",
+    "IllegalMove",
+    "Intended",
+    "Overtaken",
+    "Parked",
+    "Proven",
+    "Reported",
+    "Silent",
+    "State",
+    "advance",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,95 +139,10 @@ class Flow:
         return replace(self, pending=tuple(entry for entry in self.pending if entry[0] > number))
 
 
-# --------------------------------------------------------------------------------------------------------------- events
-
-
-@dataclass(frozen=True, slots=True)
-class Intended:
-    """About to be sent. After a doubt this is the flagged resend."""
-
-    word: ClassVar[str] = "intended"
-
-
-@dataclass(frozen=True, slots=True)
-class Parked:
-    """Waits until ``due_ms`` without an open attempt."""
-
-    due_ms: int
-    reason: str
-    word: ClassVar[str] = "parked"
-
-
-@dataclass(frozen=True, slots=True)
-class Overtaken:
-    """A later flow of the same key and class is about to be posted."""
-
-    word: ClassVar[str] = "overtaken"
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """Ends without having been accepted: EXPIRED, SUPPRESSED, UNROUTED, INVALID, or UNKNOWN out of DOUBT."""
-
-    state: State
-    reason: str | None = None
-    detail: str | None = None
-
-    @property
-    def word(self) -> str:
-        """The table's word."""
-        return "gave_up" if self.state is State.UNKNOWN else self.state.name.lower()
-
-
-@dataclass(frozen=True, slots=True)
-class Reported:
-    """A provider document about attempt ``attempt`` (0: asked by tracking id)."""
-
-    report: FlowReport
-    origin: Origin
-    attempt: int = 0
-    word: ClassVar[str] = "reported"
-
-
-@dataclass(frozen=True, slots=True)
-class Proven:
-    """A search found attempt ``attempt`` (0: not known which) accepted."""
-
-    tracking_id: str
-    attempt: int
-    report: FlowReport | None
-    word: ClassVar[str] = "accepted"
-
-
-@dataclass(frozen=True, slots=True)
-class Silent:
-    """No news until the flow's deadline."""
-
-    word: ClassVar[str] = "silent"
-
-
-Answer = Accepted | Rejected | NotSent | Refused | Doubt
-Event = Intended | Parked | Overtaken | Ended | Reported | Proven | Silent | Answer
-_ANSWER_WORD: dict[type, str] = {Accepted: "accepted", Rejected: "rejected", NotSent: "not_sent", Refused: "refused", Doubt: "doubted"}
-
-
-# Our own decisions: one that comes after the flow was settled meanwhile (a callback's proof, say) changes nothing.
-_DECISIONS = frozenset({"intended", "parked", "overtaken", "expired", "suppressed", "invalid", "gave_up"})
-
-
-class IllegalMove(Exception):
-    """The table has no such move: a defect of ours, never of the provider's."""
-
-
-def word_of(event: Event) -> str:
-    """The table's word for an event."""
-    return _ANSWER_WORD.get(type(event)) or event.word  # type: ignore[union-attr]
-
-
 def advance(flow: Flow, event: Event, now_ms: int) -> Flow:  # noqa: C901 - one case per event, nothing else
     """The flow after ``event`` at ``now_ms``; the same object when nothing changed. Raises IllegalMove."""
     target = TRANSITIONS[flow.state].get(word_of(event))
-    if target is None and flow.state.settled and word_of(event) in _DECISIONS:
+    if target is None and flow.state.settled and word_of(event) in DECISIONS:
         return flow
     if target is None:
         raise IllegalMove(f"{flow.state.name} has no {word_of(event)!r}")

@@ -183,8 +183,8 @@ def flow_of(key: bytes, value: bytes) -> Flow:
         raise LaneRefused(f"journal row of epoch {head.epoch}, k {head.k} cannot be read: {type(error).__name__}") from error
 
 
-def _flow(flow_id: str, head: Head, body: dict[str, Any]) -> Flow:
-    facts = Facts(
+def _facts(flow_id: str, head: Head, body: dict[str, Any]) -> Facts:
+    return Facts(
         flow_id=flow_id,
         digest=head.digest,
         event_id=body["event_id"],
@@ -208,8 +208,11 @@ def _flow(flow_id: str, head: Head, body: dict[str, Any]) -> Flow:
         ttl_total_ms=body["ttl_total"],
         in_doubt=InDoubt(body["in_doubt"]) if body["in_doubt"] else None,
     )
+
+
+def _flow(flow_id: str, head: Head, body: dict[str, Any]) -> Flow:
     return Flow(
-        facts=facts,
+        facts=_facts(flow_id, head, body),
         state=head.state,
         attempt=head.attempt,
         attempts=tuple(Attempt(*line) for line in body["attempts"]),
