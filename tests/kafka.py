@@ -127,7 +127,7 @@ class JavaBroker(Broker):
 
     def start(self) -> None:
         with (self._directory / "out").open("ab") as out:
-            self._process = subprocess.Popen([*self._java, "kafka.Kafka", str(self._properties)], stdout=out, stderr=out)  # noqa: S603 - our own command
+            self._process = subprocess.Popen([*self._java, "kafka.Kafka", str(self._properties)], stdout=out, stderr=out)
         self.wait_ready()
 
     def stop(self) -> None:
@@ -247,7 +247,7 @@ def _jars() -> Path:
 
 def _run(command: list[str], seconds: float) -> None:
     """Silent on success; its last lines are the reason on failure."""
-    done = subprocess.run(command, capture_output=True, timeout=seconds, check=False)  # noqa: S603 - our own commands
+    done = subprocess.run(command, capture_output=True, timeout=seconds, check=False)
     if done.returncode:
         lines = (done.stdout + done.stderr).decode(errors="replace").strip().splitlines()
         raise NoBroker(f"{command[0]} failed: {' '.join(lines[-3:])}")

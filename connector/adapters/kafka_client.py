@@ -119,10 +119,10 @@ def control_topic(group_id: str) -> str:
 
 
 def client_config(options: KafkaOptions, error_cb: Callable[[KafkaError], None] | None = None) -> Config:
-    """What every client has in common; pass ``logger=library_logger()`` beside it."""
+    """What every client has in common, without owned properties (the settings refuse them); pass ``logger=library_logger()`` beside it."""
     config: Config = {
         "client.id": options.client_id,
-        **options.properties,
+        **{name: value for name, value in options.properties.items() if name not in owned_properties()},
         "bootstrap.servers": options.bootstrap_servers,
         "log.connection.close": False,
     }

@@ -196,7 +196,7 @@ class KafkaProducer:
                 if not delivery.future.done():
                     delivery.future.set_result(outcome)
             else:
-                _fail(delivery, "offset_unknown" if isinstance(outcome, int) else _word(outcome))
+                _fail(delivery, "offset_unknown" if isinstance(outcome, int) else _word(outcome, closed=self._closed))
         if session.ended.is_set() and not self._closed:
             self._renew()
         elif session.fatal.is_set():
@@ -224,9 +224,11 @@ def _fail(delivery: Delivery, word: str) -> None:
         delivery.future.exception()  # a dropped lane does not look at its futures any more: no "never retrieved" noise
 
 
-def _word(error: KafkaError) -> str:
+def _word(error: KafkaError, *, closed: bool = False) -> str:
     """A bounded word for the metric ``failover_lane_drops_total{reason}``."""
     code = error.code()
+    if code in PURGED and closed:
+        return "producer_closed"
     if error.fatal() or code == FATAL or code in PURGED:
         return "producer_fatal"
     if code == MESSAGE_TIMED_OUT:

@@ -76,9 +76,10 @@ class Seat:
             raise unavailable("reading", cause) from cause
 
     async def close(self) -> None:
-        """Close the consumer and end the thread."""
+        """Close the consumer and end the thread. May be called again."""
         if self._consumer is not None:
             await self.run(lambda consumer: consumer.close())
+            self._consumer = None
         self._thread.shutdown(wait=False)
 
 

@@ -1,0 +1,74 @@
+"""The laws of ``ports.CallbackSink`` and ``ports.CallbackFeed``, together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+
+import pytest
+
+from connector.ports import Callback, CallbackFeed, LaneId
+from tests.contract.ports.conftest import Callbacks, callback
+
+Delivered = tuple[LaneId, int, Callback | None]
+
+
+class Reader:
+    """Takes a given number of deliveries from the feed."""
+
+    def __init__(self, feed: CallbackFeed) -> None:
+        self._batches: AsyncIterator[Sequence[Delivered]] = feed.events()
+        self._have: list[Delivered] = []
+
+    async def take(self, count: int) -> list[tuple[int, int | None]]:
+        """(offset, attempt) of the next ones."""
+        async with asyncio.timeout(30):
+            while len(self._have) < count:
+                self._have += await anext(self._batches)
+        taken, self._have = self._have[:count], self._have[count:]
+        return [(offset, None if found is None else found.attempt) for _, offset, found in taken]
+
+
+@pytest.fixture
+def reader(callbacks: Callbacks) -> Reader:
+    """Reads the one feed of the test."""
+    return Reader(callbacks.feed)
+
+
+async def test_what_is_put_is_delivered_in_order(callbacks: Callbacks, reader: Reader) -> None:
+    """A followed lane gets its callbacks from the start of the log, then those put later, once each."""
+    for number in range(3):
+        await callbacks.sink.put(callback(callbacks.lane, number))
+    callbacks.feed.follow(callbacks.lane, None)
+    assert await reader.take(3) == [(0, 0), (1, 1), (2, 2)]
+    await callbacks.sink.put(callback(callbacks.lane, 3))
+    assert await reader.take(1) == [(3, 3)]
+
+
+async def test_following_begins_at_the_offset(callbacks: Callbacks, reader: Reader) -> None:
+    """From an offset on, and anew when followed again."""
+    for number in range(4):
+        await callbacks.sink.put(callback(callbacks.lane, number))
+    callbacks.feed.follow(callbacks.lane, 2)
+    assert await reader.take(2) == [(2, 2), (3, 3)]
+    callbacks.feed.follow(callbacks.lane, 1)
+    assert await reader.take(3) == [(1, 1), (2, 2), (3, 3)]
+
+
+async def test_what_does_not_parse_is_none(callbacks: Callbacks, reader: Reader) -> None:
+    """Bytes that are no callback keep their offset and come as None."""
+    await callbacks.garble()
+    await callbacks.sink.put(callback(callbacks.lane, 7))
+    callbacks.feed.follow(callbacks.lane, None)
+    assert await reader.take(2) == [(0, None), (1, 7)]
+
+
+async def test_nothing_comes_after_unfollow(callbacks: Callbacks, reader: Reader) -> None:
+    """Once unfollowed, a lane's callbacks wait until it is followed again."""
+    callbacks.feed.follow(callbacks.lane, None)
+    await callbacks.sink.put(callback(callbacks.lane, 1))
+    assert await reader.take(1) == [(0, 1)]
+    callbacks.feed.unfollow(callbacks.lane)
+    await callbacks.sink.put(callback(callbacks.lane, 2))
+    callbacks.feed.follow(callbacks.lane, 1)
+    assert await reader.take(1) == [(1, 2)]

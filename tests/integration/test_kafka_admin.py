@@ -1,0 +1,99 @@
+"""Making topics on a real broker, and what the checks say of them."""
+
+from __future__ import annotations
+
+import uuid
+
+import pytest
+
+from connector.adapters.kafka_admin import KafkaTopics
+from connector.adapters.kafka_client import KafkaOptions
+from connector.adapters.kafka_topics import Role, Severity, TopicPlan, plan_topics
+from connector.errors import ConfigError, KafkaUnavailable
+from tests.conftest import NewTopicName
+from tests.kafka import Broker
+
+DAY_MS = 86_400_000
+
+
+def plans(stem: str) -> tuple[TopicPlan, ...]:
+    """A whole connector's topics under one stem."""
+    return plan_topics(
+        f"group-{stem}",
+        [f"{stem}.in"],
+        outputs=[f"{stem}.sends", f"{stem}.statuses"],
+        dead_letters=f"{stem}.dead",
+        suppressions=f"{stem}.suppressions",
+        dedup_window_ms=3 * DAY_MS,
+        longest_flow_ms=DAY_MS,
+    )
+
+
+@pytest.fixture
+def stem() -> str:
+    """A name nobody else has."""
+    return f"t{uuid.uuid4().hex[:8]}"
+
+
+@pytest.fixture
+def topics(broker: Broker) -> KafkaTopics:
+    """The admin client."""
+    return KafkaTopics(KafkaOptions(broker.bootstrap_servers))
+
+
+@pytest.mark.broker
+def test_created_topics_are_as_they_must_be(topics: KafkaTopics, topic: NewTopicName, stem: str) -> None:
+    """With an input of 3 partitions: all others are made, journals and callbacks with 3, and verify finds notes at most."""
+    topic(name=f"{stem}.in", partitions=3)
+    wanted = plans(stem)
+    created = topics.create(wanted, replication_factor=1)
+    assert set(created.created) == {plan.name for plan in wanted} - {f"{stem}.in"}
+    counts = topics.partition_counts([plan.name for plan in wanted])
+    assert all(counts[plan.name] == 3 for plan in wanted if plan.role in {Role.JOURNAL, Role.CALLBACKS, Role.INPUT})
+    topics.require(wanted)
+    serious = [finding for finding in topics.verify(wanted) if finding.severity is not Severity.NOTE]
+    assert [(finding.topic, finding.severity) for finding in serious] == [(f"{stem}.dead", Severity.FIX)] or not serious
+    assert topics.create(wanted).created == ()
+
+
+@pytest.mark.broker
+def test_a_grown_input_refuses_until_grown(topics: KafkaTopics, topic: NewTopicName, stem: str) -> None:
+    """More input partitions than journal partitions: refused with the remedy, and fine after ``--grow``."""
+    wanted = plans(stem)
+    topic(name=f"{stem}.in", partitions=3)
+    topic(name=f"group-{stem}.{stem}.in.journal", partitions=2)
+    topics.create(wanted, replication_factor=1)
+    with pytest.raises(ConfigError, match="topics create --grow"):
+        topics.require(wanted)
+    assert topics.create(wanted, grow=True).grown == (f"group-{stem}.{stem}.in.journal",)
+    topics.require(wanted)
+
+
+@pytest.mark.broker
+def test_wrong_settings_are_found(topics: KafkaTopics, topic: NewTopicName, stem: str) -> None:
+    """A journal that forgets too early or by size, with other policy and timestamps, is told setting by setting."""
+    topic(name=f"{stem}.in")
+    journal = f"group-{stem}.{stem}.in.journal"
+    topic(name=journal, config={"retention.ms": "1000", "retention.bytes": "1000000"})
+    topics.create(plans(stem), replication_factor=1)
+    found = " ".join(
+        finding.what for finding in topics.verify(plans(stem)) if finding.topic == journal and finding.severity is Severity.FIX
+    )
+    for word in ("cleanup.policy", "retention.ms", "retention.bytes", "message.timestamp.type"):
+        assert word in found
+
+
+@pytest.mark.broker
+def test_ids_tell_a_topic_made_anew(topics: KafkaTopics, topic: NewTopicName) -> None:
+    """Every topic has an id of its own."""
+    one, two = topic(), topic()
+    ids = topics.ids([one, two])
+    assert ids[one] != ids[two]
+    assert topics.ids([one])[one] == ids[one]
+
+
+def test_a_broker_that_is_away_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No answer is KafkaUnavailable, which callers repeat; it is never a verdict on the topics."""
+    monkeypatch.setattr("connector.adapters.kafka_admin._ASK_S", 0.2)
+    with pytest.raises(KafkaUnavailable):
+        KafkaTopics(KafkaOptions("127.0.0.1:1")).require(plans("x"))

@@ -1,0 +1,114 @@
+"""Reading journals while the cleaner works, and when nobody answers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from connector.adapters.kafka_client import KafkaOptions, journal_topic
+from connector.adapters.kafka_reader import ReadingPool
+from connector.errors import KafkaUnavailable
+from connector.metrics import Metrics
+from connector.ports import Entry, LaneId
+from tests.conftest import NewTopicName
+from tests.kafka import Broker
+from tests.processes import Process, options
+
+BUSY_CLEANER = {
+    "cleanup.policy": "compact,delete",
+    "segment.bytes": str(1024 * 1024),
+    "min.cleanable.dirty.ratio": "0.01",
+    "min.compaction.lag.ms": "0",
+    "compression.type": "uncompressed",
+}
+
+
+@pytest.fixture
+async def process(broker: Broker) -> AsyncIterator[Process]:
+    """One process."""
+    async with Process(options(broker)) as made:
+        yield made
+
+
+async def scanned(process: Process, lane: LaneId, past: int) -> list[Entry]:
+    """All rows of a scan."""
+    return [entry async for batch in process.journal.scan(lane, past) for entry in batch]
+
+
+@pytest.mark.broker
+async def test_rows_that_compaction_took_are_simply_missing(process: Process, topic: NewTopicName) -> None:
+    """After the cleaner came, a scan gives the last row of each key at its own offset, and ``between`` leaves the holes out."""
+    lane = LaneId("input", 0)
+    topic(name=journal_topic(process.settings.group_id, "input"), config=BUSY_CLEANER)
+    rows = [process.journal.append(lane, b"key-%d" % (number % 10), b"%d" % number * 400) for number in range(6000)]
+    last = (await asyncio.gather(*rows))[-1]
+    async with asyncio.timeout(40):
+        while len(kept := await scanned(process, lane, last)) == last + 1:  # noqa: ASYNC110 - the cleaner tells nobody
+            await asyncio.sleep(0.2)
+    assert {row.key: row.offset for row in kept} == {b"key-%d" % (number % 10): number for number in range(5990, 6000)}
+    assert all(row.value == b"%d" % row.offset * 400 for row in kept)
+    offsets = [row.offset for row in kept]
+    assert offsets == sorted(set(offsets))
+    hole = next(offset for offset in range(last) if offset not in offsets)
+    assert list(await process.journal.between(lane, hole, hole)) == []
+    assert {row.offset for row in await process.journal.between(lane, 0, last)} <= set(offsets)  # the cleaner may have gone on
+
+
+@pytest.mark.broker
+async def test_a_long_scan_comes_in_batches_and_can_be_left(process: Process, topic: NewTopicName) -> None:
+    """Batches hold at most 10,000 rows; a scan left early gives its seat back for the next ones."""
+    lane = LaneId("input", 0)
+    topic(name=journal_topic(process.settings.group_id, "input"))
+    rows = [process.journal.append(lane, b"k%d" % number, b"") for number in range(25_000)]
+    last = (await asyncio.gather(*rows))[-1]
+    for _ in range(5):  # more often than there are seats
+        scan = process.journal.scan(lane, last)
+        first = await anext(scan)
+        assert 0 < len(first) <= 10_000
+        await scan.aclose()  # type: ignore[attr-defined]
+    assert len(await scanned(process, lane, last)) == 25_000
+
+
+@pytest.mark.broker
+async def test_a_gap_is_read_beside_a_scan(process: Process, topic: NewTopicName) -> None:
+    """Claims that take every scan seat do not keep a gap from being read."""
+    lane = LaneId("input", 0)
+    topic(name=journal_topic(process.settings.group_id, "input"))
+    last = [await process.journal.append(lane, b"k", b"v") for _ in range(3)][-1]
+    scans = [process.journal.scan(lane, last) for _ in range(2)]
+    for scan in scans:
+        await anext(scan)
+    assert len(await process.journal.between(lane, 0, last)) == 3
+    for scan in scans:
+        await scan.aclose()  # type: ignore[attr-defined]
+
+
+@pytest.mark.broker
+async def test_a_cancelled_read_leaves_the_reader_usable(process: Process, topic: NewTopicName) -> None:
+    """A lane that is dropped in the middle of a read does not harm the next one."""
+    lane = LaneId("input", 0)
+    topic(name=journal_topic(process.settings.group_id, "input"))
+    last = [await process.journal.append(lane, b"k%d" % n, b"v") for n in range(5)][-1]
+    for _ in range(4):
+        reading = asyncio.create_task(scanned(process, lane, last + 1000))  # waits for rows that never come
+        await asyncio.wait([reading], timeout=0.3)
+        reading.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await reading
+    assert [row.offset for row in await scanned(process, lane, last)] == [0, 1, 2, 3, 4]
+    assert [row.offset for row in await process.journal.between(lane, 1, 2)] == [1, 2]
+
+
+async def test_a_silent_broker_is_unavailable() -> None:
+    """Without any answer, reading ends with KafkaUnavailable instead of waiting for ever."""
+    pool = ReadingPool(KafkaOptions("127.0.0.1:1"), Metrics(), patience_s=0.2)
+    with pytest.raises(KafkaUnavailable):
+        await pool.between("journal", 0, 0, 5)
+    with pytest.raises(KafkaUnavailable):
+        await pool.ends({"journal": 0})
+    with pytest.raises(KafkaUnavailable):
+        async for _ in pool.scan("journal", 0):
+            pass
+    await pool.close()

@@ -1,0 +1,71 @@
+"""What the settings become for librdkafka."""
+
+from __future__ import annotations
+
+import pytest
+from confluent_kafka import Consumer, Producer
+from hypothesis import given
+from hypothesis import strategies as st
+
+from connector.adapters.kafka_client import (
+    Config,
+    KafkaOptions,
+    error_counter,
+    group_config,
+    owned_properties,
+    producer_config,
+    reader_config,
+)
+from connector.adapters.kafka_outbox import partition_of
+from connector.metrics import Metrics
+from connector.ports import LaneId
+
+REPORT = error_counter(Metrics())
+
+
+def configs(options: KafkaOptions) -> list[Config]:
+    """Every configuration there is."""
+    return [producer_config(options, REPORT), group_config(options, REPORT), reader_config(options)]
+
+
+@given(st.dictionaries(st.sampled_from(sorted(owned_properties())), st.just("theirs")))
+def test_owned_properties_never_get_through(properties: dict[str, str]) -> None:
+    """What the protocol rests on is the connector's, whatever the properties say (settings refuse them before)."""
+    for config in configs(KafkaOptions("host:1", "group", properties=properties)):
+        assert "theirs" not in config.values()
+
+
+def test_every_setting_is_owned_or_may_be_tuned() -> None:
+    """Each property we fix is refused in ``kafka.properties``; the others are defaults that a user's value replaces."""
+    plain = KafkaOptions("host:1", "group")
+    for number, config in enumerate(configs(plain)):
+        free = {name: "tuned" for name in config if name not in owned_properties() and name != "log.connection.close"}
+        tuned = configs(KafkaOptions("host:1", "group", properties=dict(free)))[number]
+        assert {name: tuned[name] for name in free} == free
+
+
+@pytest.mark.parametrize("protocol", ["classic", "consumer"])
+def test_librdkafka_takes_the_configurations(protocol: str) -> None:
+    """Both group protocols and the producer are valid as they are."""
+    options = KafkaOptions("127.0.0.1:1", "group", protocol)  # type: ignore[arg-type]
+    Producer(producer_config(options, REPORT) | {"log_level": 0})
+    for config in (group_config(options, REPORT), reader_config(options)):
+        Consumer(config | {"log_level": 0}).close()
+
+
+def test_properties_never_print() -> None:
+    """Passwords are among them."""
+    assert "hunter2" not in repr(KafkaOptions("host:1", properties={"sasl.password": "hunter2"}))
+
+
+@given(st.text(min_size=1), st.integers(0, 1000), st.integers(1, 64))
+def test_a_lane_has_one_output_partition(topic: str, partition: int, count: int) -> None:
+    """Within the topic's partitions, and the same every time."""
+    lane = LaneId(topic, partition)
+    assert partition_of(lane, count) == partition_of(LaneId(topic, partition), count)
+    assert 0 <= partition_of(lane, count) < count
+
+
+def test_the_output_partition_is_the_same_in_every_release() -> None:
+    """Pinned: another hash would tear the order of flows that are under way."""
+    assert [partition_of(LaneId("notifications", number), 12) for number in range(6)] == [2, 8, 6, 8, 7, 9]
