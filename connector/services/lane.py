@@ -95,7 +95,8 @@ class Lane:
 
     async def settle(self, live: Live, event: Event) -> Flow:
         """Apply an event to a flow, journal it, emit it. Returns when the row is valid; raises LaneLost."""
-        await planning.find_recipient(self, live)
+        if live.flow.state is not State.ACCEPTED:  # only send events name a recipient
+            await planning.find_recipient(self, live)
         async with live.lock:
             before = live.flow.acked(live.acked)
             after = advance(before, event, self.parts.clock.now_ms())

@@ -247,8 +247,8 @@ async def find_recipient(lane: Lane, live: Live) -> None:
     """After a take-over the recipient is known only from the input: outputs carry it, and a doubt is searched by it."""
     if live.recipient is not None or live.recipient_sought:
         return
-    async with live.lock:
-        if not live.recipient_sought and live.recipient is None:
+    async with live.lock:  # whoever comes meanwhile waits for the answer
+        if not live.recipient_sought:
             live.recipient = await _recipient(lane, live)
             live.recipient_sought = True
             if not live.busy:
