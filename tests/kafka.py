@@ -160,8 +160,10 @@ class DockerBroker(Broker):
         port = _free_port()
         super().__init__(f"127.0.0.1:{port}", f"{IMAGE} in Docker")
         settings = SETTINGS | {
-            "listeners": "PLAINTEXT://0.0.0.0:9092,CONTROLLER://localhost:9093",
-            "advertised.listeners": f"PLAINTEXT://127.0.0.1:{port}",
+            "listeners": "PLAINTEXT://0.0.0.0:9092,CONTROLLER://localhost:9093,INSIDE://localhost:9094",
+            "advertised.listeners": f"PLAINTEXT://127.0.0.1:{port},INSIDE://localhost:9094",
+            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,INSIDE:PLAINTEXT",
+            "inter.broker.listener.name": "INSIDE",  # the broker also calls itself (transaction markers), where the host's port is unknown
             "controller.quorum.voters": "1@localhost:9093",
             "log.dirs": "/tmp/kafka-logs",  # noqa: S108 - in the container
         }

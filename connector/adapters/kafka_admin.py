@@ -84,7 +84,7 @@ class KafkaTopics:
             created += [plan.name for plan in missing]
             if grow:
                 grown += self._grow(wanted, found)
-            self._await_visible([plan.name for plan in wanted])
+            self._await_visible(plans, {*created, *grown})
         return Created(tuple(created), tuple(grown))
 
     def _create_now(self, plans: Sequence[TopicPlan], found: Mapping[str, Metadata], replication_factor: int) -> None:
@@ -104,9 +104,10 @@ class KafkaTopics:
                 self._wait(f"growing {name}", answer)
         return short
 
-    def _await_visible(self, names: Sequence[str]) -> None:
+    def _await_visible(self, plans: Sequence[TopicPlan], changed: set[str]) -> None:
+        """The controller has agreed; the brokers' metadata follows a little later."""
         deadline = time.monotonic() + _ASK_S
-        while set(names) - set(self.metadata()) and time.monotonic() < deadline:
+        while any(wrong.topic in changed for wrong in structure_findings(plans, self.metadata())) and time.monotonic() < deadline:
             time.sleep(0.1)
 
     def require(self, plans: Sequence[TopicPlan]) -> None:
