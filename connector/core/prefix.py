@@ -6,7 +6,10 @@ from collections import deque
 
 
 class Prefix:
-    """Offsets are taken in rising order (holes are allowed) and done in any order. ``position`` is next-to-read behind the done prefix."""
+    """Offsets are taken in rising order (holes are allowed) and done in any order. ``position`` is next-to-read behind the done prefix.
+
+    It never goes back: an offset below it that is delivered again changes nothing.
+    """
 
     def __init__(self, position: int) -> None:
         self.position = position
@@ -22,7 +25,7 @@ class Prefix:
         self._done.add(offset)
         while self._taken and self._taken[0] in self._done:
             self._done.discard(self._taken[0])
-            self.position = self._taken.popleft() + 1
+            self.position = max(self.position, self._taken.popleft() + 1)
 
     @property
     def open(self) -> int:

@@ -85,9 +85,12 @@ def head_of(value: bytes) -> Head:
         raise LaneRefused("a journal row is too short to be one; is this topic the connector's journal?") from error
     if version != FORMAT:
         raise LaneRefused(f"journal row format {version} is not known to this release (it reads {FORMAT}); run the release that wrote it")
+    try:
+        known = Kind(kind), State(state)
+    except ValueError as error:
+        raise LaneRefused(f"{error} of a journal row; is this topic the connector's journal?") from error
     return Head(
-        Kind(kind),
-        State(state),
+        *known,
         bool(flags & _FINISHED),
         bool(flags & _SIBLINGS),
         bool(flags & _PENDING),
@@ -119,9 +122,12 @@ def checkpoint_row(checkpoint: Checkpoint, epoch: int, k: int) -> tuple[bytes, b
 
 
 def checkpoint_of(value: bytes) -> Checkpoint:
-    """Body of a CHECKPOINT row."""
-    body = orjson.loads(value[_HEAD.size :])
-    return Checkpoint(body["J"], body["OUT"], body["CB"], body["IN"], body.get("topic_id"))
+    """Body of a CHECKPOINT row. Raises LaneRefused for one that cannot be read."""
+    try:
+        body = orjson.loads(value[_HEAD.size :])
+        return Checkpoint(body["J"], body["OUT"], body["CB"], body["IN"], body.get("topic_id"))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise LaneRefused(f"a journal's checkpoint cannot be read: {type(error).__name__}") from error
 
 
 def flow_row(flow: Flow, epoch: int, k: int) -> tuple[bytes, bytes]:
@@ -179,7 +185,7 @@ def flow_of(key: bytes, value: bytes) -> Flow:
     head = head_of(value)
     try:
         return _flow(flow_id_of(key), head, orjson.loads(value[_HEAD.size :]))
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise LaneRefused(f"journal row of epoch {head.epoch}, k {head.k} cannot be read: {type(error).__name__}") from error
 
 
