@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import assert_never
 
@@ -129,14 +130,14 @@ class Flow:
 
     @property
     def next_attempt(self) -> int:
-        """N of the next INTENT: the same after NOT_SENT, else the next."""
-        return self.attempt if self.state is State.NOT_SENT else self.attempt + 1
+        """N of the next INTENT: the same where no byte of it left us, else the next."""
+        unsent = bool(self.attempts) and self.attempts[-1].outcome == "NOT_SENT"
+        return self.attempt if unsent else self.attempt + 1
 
-    def acked(self, number: int) -> Flow:
-        """The same flow with the outputs up to ``number`` known to be acknowledged."""
-        if not self.pending or self.pending[0][0] > number:
-            return self
-        return replace(self, pending=tuple(entry for entry in self.pending if entry[0] > number))
+    def acked(self, numbers: Collection[int]) -> Flow:
+        """The same flow with these outputs known to be acknowledged. (Acks of two topics come in any order.)"""
+        pending = tuple(entry for entry in self.pending if entry[0] not in numbers)
+        return self if len(pending) == len(self.pending) else replace(self, pending=pending)
 
 
 def advance(flow: Flow, event: Event, now_ms: int) -> Flow:  # noqa: C901 - one case per event, nothing else

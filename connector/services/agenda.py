@@ -44,6 +44,8 @@ class Agenda:
 
     def _due_ms(self, live: Live) -> int | None:
         flow = live.flow
+        if flow.finished:
+            return None
         now_ms = self._lane.parts.clock.now_ms()
         match flow.state:
             case State.PARKED:

@@ -73,8 +73,7 @@ async def _sort(lane: LaneId, parts: Parts, fold: Fold, checkpoint: Checkpoint, 
 def _adopted(row: Folded, out: set[str], parts: Parts) -> Flow:
     """The flow as it will stand under the new epoch: an inherited INTENT is a DOUBT; events found in the outputs' tail are out."""
     flow = rows.flow_of(row.key, row.value)
-    while flow.pending and flow.pending[0][1].id in out:
-        flow = flow.acked(flow.pending[0][0])
+    flow = flow.acked([number for number, event in flow.pending if event.id in out])
     if flow.state is State.INTENT:
         flow = advance(flow, Doubt("adopted"), parts.clock.now_ms())
     return flow

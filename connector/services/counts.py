@@ -31,6 +31,8 @@ def change(metrics: Metrics, before: Flow, after: Flow) -> None:
             metrics.doubts.labels(facts.message_class).dec()
         if before.state is State.UNKNOWN:
             metrics.corrections.inc()
+    if after.resent and not before.resent:
+        metrics.resends.labels(facts.message_class).inc()
     if len(after.duplicates) > len(before.duplicates):
         metrics.double_accepts.labels(facts.message_class).inc()
     for _, event in after.pending:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from connector.core.flow import Flow, Reported, Silent, State
@@ -62,10 +63,12 @@ async def hear(lane: Lane, offset: int, callback: Callback | None) -> None:
             lane.parts.metrics.callbacks_orphaned.inc()
             log.warning("callback_orphaned", lane=str(lane.id), flow_id=callback.flow_id)
         elif callback.report.status is None and callback.report.tracking_id is None:
-            lane.agenda.schedule(live, now=True)  # a body that nobody could read: ask instead
+            lane.agenda.schedule(live, now=not live.flow.finished)  # a body that nobody could read: ask instead
         elif live.flow.state is not State.NEW:
             lane.parts.metrics.status_words_unknown.inc(len(callback.report.unknown_words))
             await lane.settle(live, Reported(callback.report, Origin.CALLBACK, callback.attempt))
+        if live is not None:
+            lane.let_go(live)
     lane.callbacks.done(offset)
 
 
@@ -77,6 +80,6 @@ async def _revive(lane: Lane, callback: Callback) -> Live | None:
         return live
     for flow in found:
         if flow.facts.flow_id == callback.flow_id:
-            lane.flows[callback.flow_id] = live = Live(flow.acked(flow.out))
+            lane.flows[callback.flow_id] = live = Live(replace(flow, pending=()))
             return live
     return None

@@ -12,9 +12,9 @@ from contextlib import contextmanager
 
 from connector.core import rows
 from connector.core.flow import Event, Flow, Intended, Overtaken, Parked, State, advance
-from connector.core.model import Doubt, Notification, NotSent, Outcome, Record, RefusalKind, Refused, Rejected, Request
+from connector.core.model import Doubt, NotSent, Outcome, Record, RefusalKind, Refused, Rejected, Request
 from connector.core.prefix import Prefix
-from connector.errors import KafkaUnavailable, LaneLost, LaneStopped, RegistryUnavailable, Undecodable
+from connector.errors import KafkaUnavailable, LaneLost, LaneStopped, Undecodable
 from connector.logs import get_logger
 from connector.ports import LaneId
 from connector.services import counts, planning
@@ -70,7 +70,7 @@ class Lane:
             self._skip(record)
             return
         try:
-            notification = await self._decode(record)
+            notification = await planning.decode(self, record)
             flows = await planning.plan(self, record, notification)
         except Undecodable as error:
             flows = await planning.undecodable(self, record, error)
@@ -95,13 +95,14 @@ class Lane:
 
     async def settle(self, live: Live, event: Event) -> Flow:
         """Apply an event to a flow, journal it, emit it. Returns when the row is valid; raises LaneLost."""
-        if live.flow.state is not State.ACCEPTED:  # only send events name a recipient
-            await planning.find_recipient(self, live)
-        async with live.lock:
-            before = live.flow.acked(live.acked)
-            after = advance(before, event, self.parts.clock.now_ms())
-            if after is not before:
-                await self.write(live, after)
+        with self._kept(live):
+            if live.flow.state is not State.ACCEPTED:  # only send events name a recipient
+                await planning.find_recipient(self, live)
+            async with live.lock:
+                before = live.flow.acked(live.acks)
+                after = advance(before, event, self.parts.clock.now_ms())
+                if after is not before:
+                    await self.write(live, after)
         return live.flow
 
     # ------------------------------------------------------------------------------------------------------------ taking in
@@ -151,27 +152,12 @@ class Lane:
             live.forget()
             if self.flows.get(live.id) is live:
                 self.agenda.schedule(live)
+                self.let_go(live)
 
     def _skip(self, record: Record) -> None:
         self.parts.metrics.tombstones.inc()
         self.taken.done(record.offset)
         self.backlog.hold(record, 0)
-
-    async def _decode(self, record: Record) -> Notification:
-        """Raises Undecodable. An unreachable registry is waited for: the lane stands still, nothing is lost."""
-        delay = 0.2
-        while True:
-            try:
-                notification = await self.parts.decoder.decode(record)
-            except RegistryUnavailable:
-                log.warning("registry_unavailable", lane=str(self.id), retry_s=delay)
-                self.parts.metrics.registry_errors.inc()
-                await self.parts.clock.sleep(delay)
-                delay = min(delay * 2, 10.0)
-            else:
-                if notification.clamped:
-                    self.parts.metrics.clamped_times.inc()
-                return notification
 
     # -------------------------------------------------------------------------------------------------------------- sending
 
@@ -191,8 +177,10 @@ class Lane:
         if request is None or facts.message_class is None:
             return None
         if await self.parts.throttle.enter(facts.message_class, facts.expires_at_ms):
-            return request
-        return await self._ready(live)  # it expired while it waited
+            if gate(self, live) is None:
+                return request
+            self.parts.throttle.leave()
+        return await self._ready(live)  # it expired, or a newer one came, while it waited
 
     async def _bury(self, live: Live, unsendable: Unsendable) -> None:
         """End a flow that is not sent. Its dead letter is acknowledged first, so that no crash can lose it."""
@@ -206,15 +194,15 @@ class Lane:
 
     async def _post(self, live: Live, request: Request) -> Retry | None:
         """INTENT, durable and valid, lease running; then one POST. Gives back the permit that ``_ready`` took."""
-        clock, policy = self.parts.clock, self.parts.policy
         try:
             for flow_id in self.turns.overtaken_by(live.key, live.flow.facts.source_offset):
-                await self.settle(self.flows[flow_id], Overtaken())
+                if (other := self.flows.get(flow_id)) is not None:  # it may have ended while another was written
+                    await self.settle(other, Overtaken())
             with self._uncut():
-                begun = clock.boot()
+                begun = self.parts.clock.boot()
                 if (await self.settle(live, Intended())).state is not State.INTENT:
                     return None  # a callback proved an earlier attempt meanwhile
-                outcome = await self._send(live, request, lambda: self.owned and clock.boot() - begun <= policy.lease_s)
+                outcome = await self._send(live, request, lambda: self._may_post(live, begun))
                 await self.settle(live, outcome)
         finally:
             self.parts.throttle.leave()
@@ -223,7 +211,7 @@ class Lane:
             return None
         live.tries += 1
         refused_before = any(line.http_status in {401, 403} for line in live.flow.attempts[-2:-1])
-        retry = retry_after(outcome, live.tries, policy, self.parts.chance(), refused_before=refused_before)
+        retry = retry_after(outcome, live.tries, self.parts.policy, self.parts.chance(), refused_before=refused_before)
         if retry.breaker is not None:
             log.error("breaker_opened", breaker=retry.breaker.value, lane=str(self.id))
             self.parts.throttle.open(retry.breaker)
@@ -231,8 +219,6 @@ class Lane:
 
     async def _send(self, live: Live, request: Request, may_start: Callable[[], bool]) -> Outcome:
         live.posted_at = self.parts.clock.boot()
-        if live.flow.resent:
-            self.parts.metrics.resends.labels(live.flow.facts.message_class).inc()
         outcome = await self.parts.sender.send(request, may_start)
         counts.attempt(self.parts, live, outcome)
         if not isinstance(outcome, NotSent):
@@ -242,6 +228,11 @@ class Lane:
             if earlier + 1 >= _OTP_SERVER_TRIES:
                 return Rejected(outcome.http_status, outcome.reason, outcome.detail)
         return outcome
+
+    def _may_post(self, live: Live, begun: float) -> bool:
+        """The last question before the first byte: still the owner, no callback proved an earlier attempt, the lease is running."""
+        intended = live.flow.state is State.INTENT
+        return self.owned and intended and self.parts.clock.boot() - begun <= self.parts.policy.lease_s
 
     @property
     def owned(self) -> bool:
@@ -281,6 +272,7 @@ class Lane:
     def _stand(self, live: Live, flow: Flow, offset: int) -> None:
         """The row is valid: the flow is what it says, its events go out, its input may be committed."""
         before, live.flow = live.flow, flow
+        live.acks = live.acks.intersection(number for number, _ in flow.pending)
         facts = flow.facts
         self.last_row = offset
         self._emit(live)
@@ -294,7 +286,7 @@ class Lane:
         self.remember_id(flow)
         if flow.finished:
             self.ledger.finish(facts.digest, live.id, offset)
-            self.flows.pop(live.id, None)
+            self.let_go(live)
         elif not live.busy:
             self.agenda.schedule(live)
 
@@ -310,10 +302,26 @@ class Lane:
             live.emitted = number
 
             def acked(number: int = number, kind: str = event.kind) -> None:
-                live.acked = max(live.acked, number)
+                live.acks |= {number}
                 self.parts.metrics.outputs.labels(kind).inc()
+                self.let_go(live)
 
             self.emitter.emit(event, live.recipient, live.headers, acked)
+
+    @contextmanager
+    def _kept(self, live: Live) -> Iterator[None]:
+        """While somebody settles a flow it is not let go: a second object of one flow would write rows that contradict the first's."""
+        live.users += 1
+        try:
+            yield
+        finally:
+            live.users -= 1
+            self.let_go(live)
+
+    def let_go(self, live: Live) -> None:
+        """Forget a flow whose last row says everything; a late callback reads it there."""
+        if live.at_rest and self.flows.get(live.id) is live:
+            del self.flows[live.id]
 
     def _lose(self, reason: str) -> None:
         """The writer's word that nothing more can be known valid."""

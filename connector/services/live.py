@@ -38,12 +38,12 @@ class Live:
     polls: int = 0
     due_ms: int = 0  # what the agenda has for it
     busy: bool = False  # a task is at work on it
+    users: int = 0  # how many are settling it
     emitted: int = 0  # number of the last output given to the outbox
-    acked: int = 0  # … known acknowledged
+    acks: frozenset[int] = frozenset()  # numbers of pending outputs that are known to be out
 
     def __post_init__(self) -> None:
-        first = self.flow.pending[0][0] - 1 if self.flow.pending else self.flow.out
-        self.emitted = self.acked = first
+        self.emitted = self.flow.pending[0][0] - 1 if self.flow.pending else self.flow.out
 
     @property
     def id(self) -> str:
@@ -57,6 +57,11 @@ class Live:
         if facts.key_hash is None or facts.message_class is None:
             return None
         return facts.key_hash, MessageClass(facts.message_class)
+
+    @property
+    def at_rest(self) -> bool:
+        """Finished, nobody at work on it, every output out: its row in the journal says all there is to say."""
+        return self.flow.finished and not self.busy and not self.users and self.acks.issuperset(number for number, _ in self.flow.pending)
 
     def forget(self) -> None:
         """Let go of the record and the message; a later attempt reads the input again."""

@@ -10,11 +10,31 @@ from connector.core.flow import Ended, Facts, Flow, State
 from connector.core.model import DeadLetter, Notification, Record, Request
 from connector.core.request import build
 from connector.core.rules import Rule
-from connector.errors import InputError, Unbuildable, Undecodable
+from connector.errors import InputError, RegistryUnavailable, Unbuildable, Undecodable
+from connector.logs import get_logger
 from connector.services.live import Live, Unsendable
 
 if TYPE_CHECKING:
     from connector.services.lane import Lane
+
+log = get_logger("planning")
+
+
+async def decode(lane: Lane, record: Record) -> Notification:
+    """Raises Undecodable. An unreachable registry is waited for: the lane stands still, nothing is lost."""
+    delay = 0.2
+    while True:
+        try:
+            notification = await lane.parts.decoder.decode(record)
+        except RegistryUnavailable:
+            log.warning("registry_unavailable", lane=str(lane.id), retry_s=delay)
+            lane.parts.metrics.registry_errors.inc()
+            await lane.parts.clock.sleep(delay)
+            delay = min(delay * 2, 10.0)
+        else:
+            if notification.clamped:
+                lane.parts.metrics.clamped_times.inc()
+            return notification
 
 
 async def plan(lane: Lane, record: Record, notification: Notification) -> list[Live]:
@@ -235,7 +255,7 @@ async def remember(lane: Lane, live: Live) -> bool:
     if record is None or record.value is None:
         return False
     try:
-        live.notification = await lane.parts.decoder.decode(record)
+        live.notification = await decode(lane, record)
     except Undecodable:
         return False
     live.record = record
