@@ -16,6 +16,7 @@ from connector.ports import Clock
 _BURST_S = 0.1  # a bucket holds this much of the rate: a start never lets a second's worth through at once
 _WINDOW_S = 10.0
 _WINDOW_MIN = 20
+_TICK_S = 0.05
 
 
 class Breaker(enum.Enum):
@@ -78,6 +79,9 @@ class Throttle:
         """The POST has ended."""
         self._in_flight -= 1
         self._metrics.in_flight.set(self._in_flight)
+        if not self._in_flight and Breaker.PROVIDER in self._probing:
+            self._probing.discard(Breaker.PROVIDER)
+            self.open(Breaker.PROVIDER)  # the probe never reached the provider, so it says nothing: another one later
         self._dispense()
 
     def record(self, *, bad: bool) -> None:
@@ -137,7 +141,9 @@ class Throttle:
     def _until_next(self) -> float:
         rate = self._rate * self._share
         missing = max(0.0, 1.0 - self._tokens)
-        return min(0.05, max(0.001, missing / rate)) if rate > 0 else 0.05
+        if rate <= 0 or not missing:  # it is a breaker or a permit that is waited for: whoever gives that hands out at once
+            return _TICK_S
+        return min(_TICK_S, max(0.001, missing / rate))
 
     def _dispense(self) -> None:
         self._fill()
