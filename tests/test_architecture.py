@@ -51,7 +51,7 @@ BARE_TASKS: dict[str, str] = {
     "connector.adapters.http_socket": "connect() awaits all it began, and cancels all but the winner in its finally",
     "connector.adapters.registry": "one lookup for many askers: each awaits it, shielded, so that none takes it from the others",
     "connector.adapters.single_flight": "the same for any work; aclose() cancels and awaits it",
-    "connector.services.keeper": "_claim() waits for the first of the two, and ends the other before it returns",
+    "connector.services.keeper": "_unless_stopped() waits for the first of the two, and ends the other before it returns",
     "connector.services.rows": "a gap's read is begun from a delivery report; it tells its end to the writer itself, by lose() or going on",
     "connector.simulator.posting": "workers, cancelled and awaited by stop()",
     "connector.simulator.wire": "belongs to its connection, which cancels it when it is lost",

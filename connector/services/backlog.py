@@ -47,7 +47,10 @@ class Backlog:
         self._gone(record)
 
     def clear(self) -> None:
-        """The lane ends."""
+        """The lane ends; should it begin anew, its input must flow again."""
+        if self.held:
+            self.held = False
+            self._source.hold([self._lane], held=False)
         self._move(-self.records, -self.bytes)
         self._holds.clear()
 

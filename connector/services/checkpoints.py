@@ -25,6 +25,7 @@ class Checkpoints:
         self._last = claimed.checkpoint
         self._last_at = lane.parts.clock.boot()
         self._committed: int | None = None
+        self._writing = asyncio.Lock()  # a drain's checkpoint must not be followed by one that was noted before it
 
     async def restate(self) -> None:
         """The first row of the epoch: the checkpoint as found, so that a zombie's later one cannot override it."""
@@ -46,6 +47,10 @@ class Checkpoints:
 
     async def write(self, idle_s: float = 0.0) -> None:
         """(a) note, (b) wait until the rows built so far are valid and their events acknowledged, (c) append."""
+        async with self._writing:
+            await self._write(idle_s)
+
+    async def _write(self, idle_s: float) -> None:
         lane = self._lane
         noted = replace(self._last, outputs=lane.emitter.out, callbacks=self._callbacks(), input=lane.taken.position)
         await lane.writer.drained()

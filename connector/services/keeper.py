@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from asyncio import TaskGroup
+from collections.abc import Coroutine
+from typing import TypeVar
 
 from connector.core.flow import State
 from connector.core.model import Record
@@ -17,6 +19,7 @@ from connector.services.lane import Lane
 from connector.services.live import Live
 from connector.services.parts import Parts
 
+T = TypeVar("T")
 log = get_logger("keeper")
 _CALLBACKS_AT_ONCE = 256
 _FIRST_BACKOFF_S, _LAST_BACKOFF_S = 0.2, 5.0
@@ -57,7 +60,7 @@ class Keeper:
                 break
             self._enter("claiming")
             backoff_s = _FIRST_BACKOFF_S if self.parts.clock.boot() - started > _STEADY_S else min(backoff_s * 2, _LAST_BACKOFF_S)
-            await self.parts.clock.sleep(backoff_s * (0.5 + self.parts.chance()))
+            await self._unless_stopped(self.parts.clock.sleep(backoff_s * (0.5 + self.parts.chance())))
         self._enter("gone")
 
     def stop(self, grace_s: float) -> None:
@@ -91,7 +94,7 @@ class Keeper:
     async def _tenure(self) -> None:
         """From CLAIM to the last commit of one epoch. Raises an exception group."""
         self._records = asyncio.Queue()
-        claimed = await self._claim()
+        claimed = await self._unless_stopped(claim(self.id, self.parts))
         if claimed is None:
             return
         lane = None
@@ -117,20 +120,15 @@ class Keeper:
                 lane.writer.lose("closed")
                 lane.backlog.clear()
 
-    async def _claim(self) -> Claimed | None:
-        """None: stopped meanwhile."""
-        claiming = asyncio.ensure_future(claim(self.id, self.parts))
+    async def _unless_stopped(self, work: Coroutine[None, None, T]) -> T | None:
+        """What ``work`` gives or raises; None: stopped meanwhile."""
+        working = asyncio.ensure_future(work)
         stopping = asyncio.ensure_future(self._stop.wait())
         try:
-            await asyncio.wait({claiming, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            if not claiming.done():
-                return None
-            try:
-                return claiming.result()
-            except (LaneLost, KafkaUnavailable, LaneRefused) as error:
-                raise ExceptionGroup("claim", [error]) from error
+            await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            return working.result() if working.done() else None
         finally:
-            claiming.cancel()
+            working.cancel()
             stopping.cancel()
 
     async def _adopt(self, lane: Lane, claimed: Claimed) -> None:
@@ -141,6 +139,8 @@ class Keeper:
                 lane.flows[live.id] = live
                 writing.create_task(self._readopt(lane, live))
         hold_ms = self.parts.clock.now_ms() + int(self.parts.policy.short_retry_s * 1000)
+        for flow in (*claimed.adopt, *claimed.follow):
+            lane.newest.note(flow.facts)
         for live in adopted:
             waits = live.flow.state is State.NOT_SENT or (live.flow.state is State.PARKED and (live.flow.due_ms or 0) <= hold_ms)
             if waits:

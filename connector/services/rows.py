@@ -48,7 +48,9 @@ class RowWriter:
         if self.lost is not None:
             raise LaneLost(self.lost)
 
-    def _reported(self, _: Future[int] | None = None) -> None:
+    def _reported(self, report: Future[int] | None = None) -> None:
+        if report is not None and not report.cancelled():
+            report.exception()  # heard here, even when the lane is lost and nobody asks any more
         while self._queue and self._queue[0][0].done() and not self._reading_gap and self.lost is None:
             report = self._queue[0][0]
             if report.cancelled() or report.exception() is not None:
@@ -95,9 +97,7 @@ class RowWriter:
             return
         self.lost = reason
         queue, self._queue = self._queue, deque()
-        for report, _, waiter in queue:
-            if report.done() and not report.cancelled():
-                report.exception()
+        for _, _, waiter in queue:
             if not waiter.done():
                 waiter.set_exception(LaneLost(reason))
                 waiter.exception()  # whoever was cancelled meanwhile need not hear it
