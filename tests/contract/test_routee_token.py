@@ -119,6 +119,8 @@ async def test_a_failed_renewal_costs_nothing_while_the_token_lives(setting: Set
         (100, 90),
         (None, UNTOLD_S * 0.9),
         ("soon", UNTOLD_S * 0.9),
+        ("nan", UNTOLD_S * 0.9),
+        ("inf", LONGEST_S - 60),
         ([], UNTOLD_S * 0.9),
         (True, UNTOLD_S * 0.9),
         (0, 0.9),

@@ -129,9 +129,9 @@ async def test_read_then_closed_under_tls_is_sent(authority: trustme.CA, ca_file
         writer.close()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=server_context(authority, "localhost"))
-    async with client_of(ca_file=ca_file) as client:
-        answer = await post(client, f"https://localhost:{server.sockets[0].getsockname()[1]}")
-    server.close()
+    with contextlib.closing(server):
+        async with client_of(ca_file=ca_file) as client:
+            answer = await post(client, f"https://localhost:{server.sockets[0].getsockname()[1]}")
     assert answer == Failure(sent=True, reason="closed")
 
 
@@ -145,14 +145,14 @@ async def test_an_idle_tls_connection_closed_by_the_server_is_replaced(authority
         writer.write(OK)
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=server_context(authority, "localhost"))
-    async with client_of(ca_file=ca_file) as client:
-        url = f"https://localhost:{server.sockets[0].getsockname()[1]}"
-        assert isinstance(await post(client, url), Reply)
-        writers[0].close()
-        assert isinstance(await post(client, url), Reply)
-    for writer in writers:
-        writer.close()
-    server.close()
+    with contextlib.closing(server):
+        async with client_of(ca_file=ca_file) as client:
+            url = f"https://localhost:{server.sockets[0].getsockname()[1]}"
+            assert isinstance(await post(client, url), Reply)
+            writers[0].close()
+            assert isinstance(await post(client, url), Reply)
+        for writer in writers:
+            writer.close()
     assert len(writers) == 2
 
 
