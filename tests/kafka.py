@@ -91,6 +91,11 @@ class Broker:
         """Take its process away (kill -9)."""
         raise NotImplementedError(self.description)
 
+    def restart(self) -> None:
+        """Kill it, and start it again with what it holds."""
+        self.kill()
+        self.start()
+
     def close(self) -> None:
         """Stop it and forget what it holds."""
 

@@ -34,7 +34,11 @@ async def test_a_full_queue_keeps_the_call_order(broker: Broker, topic: NewTopic
     settings = KafkaOptions(broker.bootstrap_servers, properties={"queue.buffering.max.messages": 50})
     producer = KafkaProducer(settings, Metrics())
     name = topic("journal")
-    futures = [producer.produce(name, 0, None, b"%d" % number) for number in range(3000)]
+    futures = []
+    for number in range(3000):
+        futures.append(producer.produce(name, 0, None, b"%d" % number))
+        if number % 60 == 0:
+            await asyncio.sleep(0.001)  # reports come in, places get free, others still wait
     assert producer._waiting
     assert await asyncio.gather(*futures) == list(range(3000))
     await producer.close(5)
