@@ -74,7 +74,8 @@ async def hear(lane: Lane, offset: int, callback: Callback | None) -> None:
 
 async def _revive(lane: Lane, callback: Callback) -> Live | None:
     """A finished flow, as its last row says: late facts still come as corrections."""
-    found = await planning.recall(lane, callback.event_digest)
+    recent = lane.recent.pop(callback.flow_id, None)
+    found = [recent] if recent is not None else await planning.recall(lane, callback.event_digest)
     live = lane.flows.get(callback.flow_id)  # another callback may have been quicker
     if live is not None:
         return live

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from asyncio import TaskGroup
+from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 
@@ -30,6 +31,7 @@ from connector.services.rows import RowWriter
 from connector.services.turns import Turns
 
 log = get_logger("lane")
+_RECENT = 2000
 _OTP_SERVER_TRIES = 3  # SEMANTICS §3: OTP 200 Failed with statusCode 0
 
 
@@ -52,6 +54,7 @@ class Lane:
         self.backlog = Backlog(lane, parts)
         self.own_ids: dict[str, int] = {}  # tracking ids of unlabelled flows → time of acceptance: whose is a candidate?
         self.newest = Newest()
+        self.recent: OrderedDict[str, Flow] = OrderedDict()  # just finished: most late callbacks are about these, and need no read
         self.last_row = -1  # offset of the last valid row of a flow
         self.draining = False
         self.at_work: set[asyncio.Task[None]] = set()
@@ -322,6 +325,9 @@ class Lane:
         """Forget a flow whose last row says everything; a late callback reads it there."""
         if live.at_rest and self.flows.get(live.id) is live:
             del self.flows[live.id]
+            self.recent[live.id] = live.flow
+            if len(self.recent) > _RECENT:
+                self.recent.popitem(last=False)
 
     def _lose(self, reason: str) -> None:
         """The writer's word that nothing more can be known valid."""
