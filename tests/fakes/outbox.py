@@ -15,11 +15,12 @@ Emitted = tuple[OutputEvent, str | None, Sequence[tuple[str, bytes]]]
 
 
 class FakeOutbox:
-    """One partition per topic (kind + "s"), shared by all lanes. With ``held``, events stay in flight until ``land`` or ``lose``."""
+    """One partition per topic, shared by all lanes. ``held``: events stay in flight until ``land`` or ``lose``; or only some topics'."""
 
     def __init__(self, logs: dict[str, list[Emitted]] | None = None) -> None:
         self.logs: dict[str, list[Emitted]] = {"sends": [], "statuses": []} if logs is None else logs
         self.held = False
+        self.held_topics: set[str] = set()
         self.in_flight: deque[tuple[Emitted, Future[tuple[str, int]]]] = deque()
 
     def emit(
@@ -27,27 +28,41 @@ class FakeOutbox:
     ) -> Future[tuple[str, int]]:
         loop = asyncio.get_running_loop()
         future: Future[tuple[str, int]] = loop.create_future()
-        self.in_flight.append(((event, recipient, tuple(headers)), future))
-        loop.call_soon(lambda: None if self.held else self.land(1))
+        entry = ((event, recipient, tuple(headers)), future)
+        self.in_flight.append(entry)
+        loop.call_soon(lambda: None if self.held or _topic(entry[0]) in self.held_topics else self._land(entry))
         return future
 
     def land(self, count: int | None = None) -> None:
-        for _ in range(min(len(self.in_flight), len(self.in_flight) if count is None else count)):
-            emitted, future = self.in_flight.popleft()
-            topic = {"send": "sends", "status": "statuses"}[emitted[0].kind]
-            self.logs[topic].append(emitted)
-            if not future.done():
-                future.set_result((topic, len(self.logs[topic]) - 1))
+        for entry in tuple(self.in_flight)[:count]:
+            self._land(entry)
 
-    def lose(self) -> None:
-        while self.in_flight:
-            self.in_flight.popleft()[1].set_exception(LaneLost("produce_failed"))
+    def _land(self, entry: tuple[Emitted, Future[tuple[str, int]]]) -> None:
+        if entry not in self.in_flight:
+            return
+        self.in_flight.remove(entry)
+        topic = _topic(entry[0])
+        self.logs[topic].append(entry[0])
+        if not entry[1].done():
+            entry[1].set_result((topic, len(self.logs[topic]) - 1))
+
+    def lose(self, *, landed: bool = False) -> None:
+        """Everything in flight gets no answer; ``landed``: although it is in the topic."""
+        for emitted, future in self.in_flight:
+            if landed:
+                self.logs[_topic(emitted)].append(emitted)
+            future.set_exception(LaneLost("produce_failed"))
+        self.in_flight.clear()
 
     async def ends(self, lane: LaneId) -> Mapping[str, int]:
         return {topic: len(log) for topic, log in self.logs.items()}
 
     async def ids_since(self, lane: LaneId, start: Mapping[str, int]) -> set[str]:
         return {event.id for topic, log in self.logs.items() for event, _, _ in log[start.get(topic, 0) :]}
+
+
+def _topic(emitted: Emitted) -> str:
+    return emitted[0].kind + ("s" if emitted[0].kind == "send" else "es")
 
 
 class FakeDeadLetters:

@@ -23,6 +23,7 @@ class FakeSource:
         self._start_from = start_from
 
     def assign(self, *lanes: LaneId) -> None:
+        self.held.difference_update(lanes)
         self.queue.put_nowait(Assigned(lanes))
 
     def revoke(self, *lanes: LaneId) -> asyncio.Event:

@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from connector.core.model import Doubt, NotSent, RefusalKind, Refused, Rejected
 from tests.service.world import LANE, Process, World
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> World:
-    return World(tmp_path)
 
 
 async def test_an_event_is_sent_once_and_reported(world: World) -> None:
@@ -157,12 +150,7 @@ async def test_a_lost_reply_that_was_accepted_is_found(world: World) -> None:
     process = await Process(world).start()
     record = world.record()
     flow = world.flow_id(record, "order")
-
-    def lost(request):  # type: ignore[no-untyped-def]
-        world.provider.accept(request)
-        return Doubt("timeout")
-
-    world.provider.answers[flow] = [lost]
+    world.provider.answers[flow] = [world.provider.lose_reply]
     await process.put(record, seconds=30)
     assert world.provider.posts == [f"{flow}.1"]
     assert [event["outcome"] for event in world.outputs("sends")] == ["ACCEPTED"]
@@ -194,7 +182,7 @@ async def test_an_intent_of_a_dead_process_is_in_doubt(world: World) -> None:
     async def swallow() -> None:
         return None
 
-    world.provider.answers[flow] = [lambda request: world.provider.accept(request) and Doubt("timeout")]
+    world.provider.answers[flow] = [world.provider.lose_reply]
     world.provider.gate.clear()
     await first.put(record, seconds=1)
     world.provider.gate.set()

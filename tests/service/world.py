@@ -12,14 +12,15 @@ from typing import Any
 import orjson
 
 from connector.core import identity
-from connector.core.model import Accepted, Api, FlowReport, Notification, Outcome, Record, Request
+from connector.core.model import Accepted, Api, Doubt, FlowReport, FlowStatus, Notification, NotSent, Outcome, Record, Request
 from connector.core.notification import to_notification
 from connector.core.routing import RoutingTable
-from connector.errors import LaneLost, Undecodable
+from connector.errors import LaneLost, RegistryUnavailable, Undecodable
 from connector.metrics import Metrics
-from connector.ports import LaneId, Unanswered
+from connector.ports import Callback, LaneId, Unanswered
 from connector.rules_file import load_rules
 from connector.services.intake import Intake
+from connector.services.lane import Lane
 from connector.services.parts import Parts, Policy
 from connector.services.throttle import Throttle
 from tests.fakes import (
@@ -64,9 +65,13 @@ Answer = Outcome | Callable[[Request], Outcome] | None
 
 
 class JsonDecoder:
-    """JSON only."""
+    """JSON only, once the registry can be reached."""
+
+    unreachable = False
 
     async def decode(self, record: Record) -> Notification:
+        if self.unreachable:
+            raise RegistryUnavailable("fake")
         try:
             content = orjson.loads(record.value or b"")
         except orjson.JSONDecodeError as error:
@@ -82,12 +87,16 @@ class Provider:
         self._ids = itertools.count(1)
         self.answers: dict[str, list[Answer]] = defaultdict(list)
         self.posts: list[str] = []
+        self.times: list[float] = []  # boot clock of each post
         self.accepted: dict[str, list[str]] = defaultdict(list)  # flow id → tracking ids
         self.reports: dict[str, FlowReport] = {}
         self.search_unanswered = False
         self.searches = 0
-        self.gate = asyncio.Event()
+        self.polls: list[str] = []
+        self.gate = asyncio.Event()  # cleared: no connection is got
         self.gate.set()
+        self.answering = asyncio.Event()  # cleared: requests are read, answers wait
+        self.answering.set()
 
     def accept(self, request: Request) -> Accepted:
         """Take it; the search finds it from now on."""
@@ -104,15 +113,20 @@ class Provider:
         )
         return Accepted(tracking_id, 200, None)
 
-    async def send(self, request: Request, may_start: Callable[[], bool]) -> Outcome:
-        from connector.core.model import NotSent
+    def lose_reply(self, request: Request) -> Doubt:
+        """Take it, but nobody hears of it."""
+        self.accept(request)
+        return Doubt("timeout")
 
+    async def send(self, request: Request, may_start: Callable[[], bool]) -> Outcome:
         await self.gate.wait()
         if not may_start():
             return NotSent("lease_over")
         self.posts.append(request.attempt_id)
+        self.times.append(self._clock.boot())
         flow_id = request.attempt_id.rsplit(".", 1)[0]
         answer: Answer = self.answers[flow_id].pop(0) if self.answers[flow_id] else self.accept
+        await self.answering.wait()
         if answer is None:
             await asyncio.Event().wait()
         if callable(answer):
@@ -121,6 +135,7 @@ class Provider:
         return answer
 
     async def flow(self, api: Api, tracking_id: str) -> FlowReport | Unanswered:
+        self.polls.append(tracking_id)
         return self.reports.get(tracking_id, Unanswered("not_found", 404))
 
     async def search(self, api: Api, recipient: str, since_ms: int, until_ms: int) -> tuple[FlowReport, ...] | Unanswered:
@@ -134,19 +149,22 @@ class World:
     """What outlives a process (Kafka, the provider) and the processes on it."""
 
     def __init__(self, tmp_path: Path, rules: str = RULES) -> None:
-        (tmp_path / "rules.yaml").write_text(rules)
-        self.table: RoutingTable = load_rules(tmp_path / "rules.yaml", {})[0]
+        self._folder = tmp_path
+        self.table: RoutingTable
+        self.reload(rules)
         self.clock = FakeClock()
         self.provider = Provider(self.clock)
         self.journal_logs: Logs = defaultdict(list)
         self.output_logs: dict[str, list[Emitted]] = {"sends": [], "statuses": []}
         self.records: list[Record] = []
+        self.callback_logs: defaultdict[LaneId, list[Callback | None]] = defaultdict(list)
         self.committed: dict[LaneId, int] = {}
         self.dead_letters = FakeDeadLetters()
         self.past = FakePast()
+        self.decoder = JsonDecoder()
         self._offsets = itertools.count()
 
-    def record(self, type_: str = "order", key: str | None = "k", event_id: str | None = None, **data: Any) -> Record:
+    def record(self, type_: str = "order", key: str | None = "k", event_id: str | None = None, *, expires_s: float | None = None) -> Record:
         """The next input record."""
         offset = next(self._offsets)
         event = {
@@ -154,9 +172,29 @@ class World:
             "type": type_,
             "occurred_at": self.clock.now_ms(),
             "recipient": {"phone": "+306912345678"},
-            "data": {"id": "1", "pin": "1234", **data},
+            "expires_at": None if expires_s is None else self.clock.now_ms() + int(expires_s * 1000),
+            "data": {"id": "1", "pin": "1234"},
         }
         return self.put(orjson.dumps(event), key, offset)
+
+    def reload(self, rules: str) -> None:
+        """These rules are in force now."""
+        (self._folder / "rules.yaml").write_text(rules)
+        self.table = load_rules(self._folder / "rules.yaml", {})[0]
+
+    def answer(self, record: Record, rule: str, *answers: Answer) -> str:
+        """Prepare the answers to the flow's next posts; gives its flow id."""
+        flow_id = self.flow_id(record, rule)
+        self.provider.answers[flow_id] = list(answers)
+        return flow_id
+
+    def posts(self, flow_id: str) -> list[int]:
+        """Attempts of a flow that were posted."""
+        return [int(post.rsplit(".", 1)[1]) for post in self.provider.posts if post.startswith(flow_id)]
+
+    def outcomes(self) -> list[tuple[str, str | None]]:
+        """Outcome and reason of every SendEvent."""
+        return [(event["outcome"], event["reason"]) for event in self.outputs("sends")]
 
     def put(self, value: bytes | None, key: str | None = "k", offset: int | None = None) -> Record:
         offset = next(self._offsets) if offset is None else offset
@@ -177,21 +215,21 @@ class World:
 class Process:
     """One worker on the world."""
 
-    def __init__(self, world: World, policy: Policy | None = None) -> None:
+    def __init__(self, world: World, policy: Policy | None = None, *, rate: float = 1000.0, in_flight: int = 256) -> None:
         self.world = world
         self.journal = FakeJournal(world.journal_logs)
         self.outbox = FakeOutbox(world.output_logs)
         self.source = FakeSource()
         self.source.offsets = world.committed
         self.source.put(*world.records)
-        self.feed = FakeCallbackFeed()
+        self.feed = FakeCallbackFeed(world.callback_logs)
         self.metrics = Metrics()
         self.policy = policy or Policy(poll_schedule_s=(30.0, 120.0))
-        self.throttle = Throttle(world.clock, self.metrics, 1000.0, 256)
+        self.throttle = Throttle(world.clock, self.metrics, rate, in_flight, 0.1, self.policy.breaker_probe_s)
         self.parts = Parts(
             clock=world.clock,
             source=self.source,
-            decoder=JsonDecoder(),
+            decoder=world.decoder,
             past=world.past,
             journal=self.journal,
             outbox=self.outbox,
@@ -224,18 +262,35 @@ class Process:
             tasks.create_task(self.throttle.run())
             tasks.create_task(self.intake.run())
 
+    @property
+    def lane(self) -> Lane:
+        """The lane, while it is owned."""
+        lane = self.intake.keepers[LANE].lane
+        assert lane is not None
+        return lane
+
     async def put(self, *records: Record, seconds: float = 1.0) -> None:
         """Let new input flow, and time pass."""
         self.source.put(*records)
         await self.world.clock.advance(seconds)
 
-    async def kill(self) -> None:
-        """kill -9: nothing more of it happens; rows in flight may have landed or not."""
+    def call_back(self, record: Record, rule: str, report: FlowReport, attempt: int = 1) -> None:
+        """Routee calls the URL of this attempt."""
+        digest = identity.digest(orjson.loads(record.value or b"")["event_id"])
+        callback = Callback(LANE, self.world.flow_id(record, rule), digest, attempt, self.world.clock.now_ms(), report)
+        self.feed.put(LANE, callback)
+
+    def value(self, name: str, **labels: str) -> float:
+        """A metric, 0 where it was never touched."""
+        return self.metrics.registry.get_sample_value(f"failover_{name}", labels) or 0.0
+
+    async def kill(self, *, rows_land: bool = False, outputs_land: bool = False) -> None:
+        """kill -9: nothing more of it happens; what is in flight lands or not."""
         assert self.task is not None
         self.journal.append = _dead  # type: ignore[method-assign,assignment]
         self.outbox.emit = _dead  # type: ignore[method-assign,assignment]
-        self.journal.lose()
-        self.outbox.lose()
+        self.journal.lose(landed=rows_land)
+        self.outbox.lose(landed=outputs_land)
         self.task.cancel()
         await asyncio.gather(self.task, return_exceptions=True)
 
@@ -250,6 +305,11 @@ class Process:
         await stopping
         self.task.cancel()
         await asyncio.gather(self.task, return_exceptions=True)
+
+
+def report(tracking_id: str | None, status: FlowStatus | None = FlowStatus.SUCCEEDED) -> FlowReport:
+    """What a callback or poll says of a flow."""
+    return FlowReport(tracking_id, status)
 
 
 _NONCES = itertools.count()
