@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from connector.services.lane import Lane
 
 log = get_logger("following")
+_DEFERRED_MS = 2000
 _HOPELESS = frozenset({State.UNROUTED, State.INVALID})
 
 
@@ -26,6 +27,8 @@ def next_poll_ms(lane: Lane, live: Live) -> int:
     now_ms = lane.parts.clock.now_ms()
     jitter = 1.0 + 0.2 * int(live.id[:4], 16) / 0xFFFF
     deadline_ms = _deadline_ms(lane, flow)
+    if live.poll_deferred:  # its budget was spent: a little later instead of at the next point
+        return min(deadline_ms, now_ms + int(_DEFERRED_MS * jitter))
     points = (flow.changed_at_ms + int(point * 1000 * jitter) for point in policy.poll_schedule_s)
     return min(deadline_ms, next((point for point in points if point > now_ms), deadline_ms))
 
@@ -40,7 +43,8 @@ async def poll(lane: Lane, live: Live) -> None:
     overdue = lane.parts.clock.now_ms() >= _deadline_ms(lane, live.flow)
     if facts.api is None or tracking_id is None:
         return
-    if not overdue and not lane.parts.throttle.may_poll():
+    live.poll_deferred = not overdue and not lane.parts.throttle.may_poll()
+    if live.poll_deferred:
         return
     answer = await lane.parts.tracking.flow(facts.api, tracking_id)
     before = live.flow

@@ -35,7 +35,7 @@ class Live:
     recipient_sought: bool = False
     posted_at: float | None = None  # boot clock, of the own POST
     tries: int = 0  # of the present attempt's retries, or searches
-    polls: int = 0
+    poll_deferred: bool = False
     due_ms: int = 0  # what the agenda has for it
     busy: bool = False  # a task is at work on it
     users: int = 0  # how many are settling it
