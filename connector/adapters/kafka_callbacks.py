@@ -42,7 +42,7 @@ class KafkaCallbackFeed:
         self._decode = decode
         self._count_error = error_counter(metrics)
         self._handover: Handover[list[tuple[int, Delivered]]] = Handover(self._loop, _PERMITS)
-        self._commands = Commands(self._loop)
+        self._commands = Commands()
         self._generations = itertools.count(1)
         self._live: dict[LaneId, int] = {}  # loop side
         self._followed: dict[tuple[str, int], _Followed] = {}  # thread side

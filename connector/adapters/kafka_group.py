@@ -54,7 +54,7 @@ class GroupSource:
         self._release_wait_s = release_wait_s
         self._count_error = error_counter(metrics)
         self._handover: Handover[SourceEvent | _Fetched] = Handover(loop, _PERMITS)
-        self._commands = Commands(loop)
+        self._commands = Commands()
         self._commits: queue.SimpleQueue[tuple[Mapping[LaneId, int], asyncio.Future[bool]]] = queue.SimpleQueue()
         self._offsets = GroupOffsets(options)
         self._generations = itertools.count(1)

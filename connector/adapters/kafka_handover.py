@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Callable
 from typing import Final, Generic, TypeVar
 
 T = TypeVar("T")
-R = TypeVar("R")
 
 Call = Callable[[], None]
 
@@ -70,28 +69,12 @@ class Handover(Generic[T]):
 class Commands:
     """Calls for an owner thread, run there in order between two polls."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop: Final = loop
+    def __init__(self) -> None:
         self._calls: queue.SimpleQueue[Call] = queue.SimpleQueue()
 
     def post(self, call: Call) -> None:
         """Loop: run it in the thread, some time."""
         self._calls.put(call)
-
-    def ask(self, function: Callable[[], R]) -> asyncio.Future[R]:
-        """Loop: run it in the thread; the future gives its result."""
-        future: asyncio.Future[R] = self._loop.create_future()
-
-        def call() -> None:
-            try:
-                result = function()
-            except Exception as error:  # noqa: BLE001 - carried over to the asking side, whatever it is
-                self._loop.call_soon_threadsafe(_fail, future, error)
-            else:
-                self._loop.call_soon_threadsafe(_give, future, result)
-
-        self._calls.put(call)
-        return future
 
     def run(self, wait_s: float = 0.0) -> None:
         """Thread: run what was asked so far, waiting at most that long for the first."""
@@ -102,13 +85,3 @@ class Commands:
                 call = self._calls.get_nowait()
         except queue.Empty:
             return
-
-
-def _give(future: asyncio.Future[R], result: R) -> None:
-    if not future.done():
-        future.set_result(result)
-
-
-def _fail(future: asyncio.Future[R], error: Exception) -> None:
-    if not future.done():
-        future.set_exception(error)
