@@ -31,6 +31,7 @@ LAYERS: dict[str, frozenset[str]] = {
     "services": frozenset({"services", "ports", "core", "errors", "metrics", "logs"}),
     "adapters": frozenset({"adapters", "ports", "core", "errors", "metrics", "logs"}),
     "simulator": frozenset({"simulator", "core", "errors"}),
+    "demo": frozenset({"demo", "simulator", "cli", "settings", "adapters", "core", "errors", "logs"}),  # cli: only its cluster module
 }
 EVERYTHING = frozenset({"app", "cli", "__main__"})  # the composition root and the command line may import all
 
