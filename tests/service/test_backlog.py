@@ -1,0 +1,136 @@
+"""Back-pressure: the input is held before memory runs out, and flows again; membership is never at stake."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from connector.core.model import Record
+from connector.services.backlog import Backlog
+from connector.services.parts import Policy
+from connector.services.throttle import Breaker
+from tests.service.world import LANE, Process, World
+
+SMALL = replace(Policy(), buffer_records=10)
+
+
+class Held:
+    """Parts of which only these are asked."""
+
+    def __init__(self) -> None:
+        self.held = False
+        self.source = self
+        self.policy = replace(Policy(), buffer_records=4, buffer_bytes=1000)
+        self.metrics = self
+        self.lane_buffer_records = self
+        self.lane_buffer_bytes = self
+
+    def hold(self, lanes: object, held: bool) -> None:
+        """The source's."""
+        assert held is not self.held
+        self.held = held
+
+    def inc(self, amount: int) -> None:
+        """Both gauges'."""
+
+
+def record(offset: int, size: int = 1) -> Record:
+    """A record of about ``size`` bytes."""
+    return Record(LANE.topic, LANE.partition, offset, 0, None, b"x" * size)
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 400)), max_size=40), st.randoms(use_true_random=False))
+def test_held_exactly_while_too_much_is_in_memory(events: list[tuple[int, int]], chance) -> None:  # type: ignore[no-untyped-def] # noqa: ANN001
+    """Full at a bound, free again at half of both; every record counts once however many flows use it."""
+    parts = Held()
+    backlog = Backlog(LANE, parts)  # type: ignore[arg-type]
+    using: list[Record] = []
+    left: dict[int, int] = {}
+    held = False
+    for offset, (flows, size) in enumerate(events):
+        one = record(offset, size)
+        backlog.arrive(one)
+        left[offset] = one.size
+        held = held or len(left) >= 4 or sum(left.values()) >= 1000
+        assert parts.held is held
+        backlog.hold(one, flows)
+        using += [one] * flows
+        gone = [one] if not flows else []
+        chance.shuffle(using)
+        for _ in range(chance.randint(0, len(using))):
+            done = using.pop()
+            backlog.release(done)
+            gone += [] if done in using else [done]
+        for one_gone in gone:
+            del left[one_gone.offset]
+        if any(True for _ in gone) and held and len(left) <= 2 and sum(left.values()) <= 500:
+            held = False
+        assert (backlog.records, backlog.bytes) == (len(left), sum(left.values()))
+    backlog.clear()
+    assert (backlog.records, backlog.bytes, parts.held) == (0, 0, False)
+
+
+async def test_the_input_is_held_while_nothing_can_be_sent(world: World) -> None:
+    """Behind an open breaker the lane takes what it may, then no more; afterwards everything is sent."""
+    process = await Process(world, SMALL).start()
+    process.throttle.open(Breaker.BALANCE)
+    for _ in range(30):
+        await process.put(world.record("sale", key=None), seconds=0.1)
+    assert LANE in process.source.held
+    assert process.lane.backlog.records == 10
+    process.throttle.close(Breaker.BALANCE)
+    await world.clock.advance(5)
+    assert len(world.provider.posts) == 30
+    assert LANE not in process.source.held
+    assert world.committed[LANE] == 30
+    await process.stop()
+
+
+async def test_a_held_lane_that_is_lost_flows_again(world: World) -> None:
+    """Back-pressure ends with the tenure: the next claim starts the input for good."""
+    process = await Process(world, SMALL).start()
+    process.throttle.open(Breaker.BALANCE)
+    for _ in range(15):
+        await process.put(world.record("sale", key=None), seconds=0.1)
+    assert LANE in process.source.held
+    process.lane.writer.lose("test")
+    process.throttle.close(Breaker.BALANCE)
+    await world.clock.advance(10)
+    assert sorted(world.posts(world.flow_id(one, "sale")) for one in world.records) == [[1]] * 15
+    await process.stop()
+
+
+async def test_an_unreachable_registry_stands_the_lane_still(world: World) -> None:
+    """Nothing is dead-lettered, nothing lost, order is kept; metrics tell."""
+    process = await Process(world).start()
+    world.decoder.unreachable = True
+    records = [world.record() for _ in range(3)]
+    await process.put(*records, seconds=60)
+    assert (world.provider.posts, world.dead_letters.letters, world.committed.get(LANE, 0)) == ([], [], 0)
+    assert process.value("registry_errors_total") > 5
+    world.decoder.unreachable = False
+    await world.clock.advance(15)
+    assert world.provider.posts == [f"{world.flow_id(record, 'order')}.1" for record in records]
+    await process.stop()
+
+
+async def test_an_unreachable_registry_delays_what_must_be_read_again(world: World) -> None:
+    """After a take-over the input is decoded anew; the registry's absence is waited for there, too."""
+    first = await Process(world).start()
+    record = world.record("code", expires_s=600)
+    world.answer(record, "code", world.provider.lose_reply)
+    first.journal.held = True
+    await first.put(record, seconds=1)
+    first.journal.land()
+    await world.clock.advance(0.01)
+    await first.kill()
+    world.decoder.unreachable = True
+    second = await Process(world).start()
+    await world.clock.advance(30)
+    assert world.outcomes() == []
+    world.decoder.unreachable = False
+    await world.clock.advance(60)
+    assert [event["outcome"] for event in world.outputs("sends")] == ["ACCEPTED"]
+    await second.stop()
