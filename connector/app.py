@@ -36,7 +36,7 @@ from connector.cli.cluster import kafka_options, topic_plans
 from connector.core import identity
 from connector.core.model import MessageClass
 from connector.core.routing import RoutingTable
-from connector.errors import KafkaUnavailable, RegistryUnavailable
+from connector.errors import ConfigError, KafkaUnavailable, RegistryUnavailable
 from connector.logs import get_logger
 from connector.metrics import Metrics, process_registry
 from connector.rules_file import load_rules
@@ -46,6 +46,7 @@ from connector.services.intake import Intake
 from connector.services.parts import Parts, Policy
 from connector.services.throttle import Throttle
 from connector.settings import Settings, milliseconds, redacted
+from connector.unenforced import unenforced
 
 Role = Literal["all", "worker", "ingress"]
 T = TypeVar("T")
@@ -81,6 +82,7 @@ class Connector:
         self.metrics = Metrics(process_registry())
         self.options = kafka_options(settings)
         self.intake: Intake | None = None
+        self.topic_ids: Mapping[str, str] = {}
         self.started_up = False
         self.stopping = asyncio.Event()
         self.metrics.build_info.labels(__version__).set(1)
@@ -214,6 +216,7 @@ class Connector:
             pseudonym=lambda value: identity.pseudonym(settings.pepper, value),
             chance=random.random,
             nonce=lambda: secrets.token_hex(12),
+            topic_ids=self.topic_ids,
             host=f"{socket.gethostname()}/{os.getpid()}",
         )
         return parts, source, feed
@@ -243,6 +246,7 @@ class Connector:
             for name in created.created:
                 log.info("topic_created", topic=name)
         topics.require(plans)  # type: ignore[arg-type]
+        self.topic_ids = topics.ids(tuple(self.settings.topics.notifications))
         return {name: metadata.partitions for name, metadata in topics.metadata().items()}
 
     async def _await_registry(self, encoder: EventEncoder) -> bool:
@@ -313,6 +317,8 @@ def _policy(settings: Settings) -> Policy:
 async def run(settings: Settings, role: Role) -> int:
     """Run until SIGTERM or SIGINT; a second one cuts what is under way. Gives the exit code. Raises ConfigError."""
     rules, _ = load_rules(settings.rules, os.environ)
+    if problems := unenforced(settings, rules):
+        raise ConfigError(problems)
     connector = Connector(settings, role, rules)
     running = asyncio.ensure_future(connector.run())
     loop = asyncio.get_running_loop()

@@ -27,6 +27,9 @@ T = TypeVar("T")
 _ASK_S: Final = 15.0
 
 
+_MOCK: Final = "mockCluster"  # how its cluster id begins; it never answers DescribeTopics
+
+
 @dataclass(frozen=True, slots=True)
 class Created:
     """What ``create`` has done."""
@@ -56,7 +59,10 @@ class KafkaTopics:
         return {name: found[name].partitions for name in names if name in found}
 
     def ids(self, names: Sequence[str]) -> dict[str, str]:
-        """The broker's ids of topics: a topic made anew under the same name has another one."""
+        """The broker's ids of topics: a topic made anew under the same name has another one. None are told by librdkafka's mock cluster."""
+        cluster = self._ask("asking for the cluster", lambda: self._admin.list_topics(timeout=_ASK_S).cluster_id)
+        if str(cluster).startswith(_MOCK):
+            return {}
         asked = self._admin.describe_topics(TopicCollection(list(names)), request_timeout=_ASK_S)
         return {name: str(self._wait(f"describing {name}", answer).topic_id) for name, answer in asked.items()}
 

@@ -48,6 +48,7 @@ def _checked(config: Path, problems: list[Problem], warnings: list[Problem]) -> 
     """The rules, also when the settings are wrong (then those beside them), so that one run shows all."""
     from connector.rules_file import load_rules  # noqa: PLC0415 - keeps --help fast
     from connector.settings import advice  # noqa: PLC0415 - keeps --help fast
+    from connector.unenforced import unenforced  # noqa: PLC0415 - keeps --help fast
 
     table: RoutingTable | None = None
     try:
@@ -68,6 +69,7 @@ def _checked(config: Path, problems: list[Problem], warnings: list[Problem]) -> 
         problems += error.problems
         return None
     warnings += found
+    problems += unenforced(settings, table)
     problems += _too_long(settings, table)
     return table
 

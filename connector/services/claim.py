@@ -10,7 +10,7 @@ from connector.core.flow import Flow, State, advance
 from connector.core.ledger import Ledger
 from connector.core.model import Doubt
 from connector.core.rows import Checkpoint
-from connector.errors import LaneLost
+from connector.errors import LaneLost, LaneRefused
 from connector.ports import LaneId
 from connector.services.parts import Parts
 
@@ -38,12 +38,23 @@ async def claim(lane: LaneId, parts: Parts) -> Claimed:
             fold.feed(entry.offset, entry.key, entry.value)
     if fold.superseded:
         raise LaneLost("superseded")
-    checkpoint = fold.checkpoint or Checkpoint(-1, await parts.outbox.ends(lane), None, None)
+    checkpoint = _known_topic(lane, parts, fold.checkpoint or Checkpoint(-1, await parts.outbox.ends(lane), None, None))
     committed = await parts.source.committed(lane)
     start = max(committed or 0, checkpoint.input or 0)
     claimed = await _sort(lane, parts, fold, checkpoint, start)
     parts.metrics.claim_seconds.observe(parts.clock.boot() - started)
     return claimed
+
+
+def _known_topic(lane: LaneId, parts: Parts, checkpoint: Checkpoint) -> Checkpoint:
+    """The checkpoint with the input topic's id. A topic made anew counts its offsets anew: what the journal knows of them is wrong."""
+    here = parts.topic_ids.get(lane.topic)
+    if here is not None and checkpoint.topic_id is not None and checkpoint.topic_id != here:
+        raise LaneRefused(
+            f"input topic {lane.topic} was deleted and created anew; its journal speaks of the old one: "
+            "give the group a new group_id, or delete this topic's journal and callbacks topics and run `topics create`"
+        )
+    return replace(checkpoint, topic_id=here or checkpoint.topic_id)
 
 
 async def _sort(lane: LaneId, parts: Parts, fold: Fold, checkpoint: Checkpoint, start: int) -> Claimed:

@@ -77,3 +77,4 @@ class Parts:
     chance: Callable[[], float]
     nonce: Callable[[], str]
     host: str
+    topic_ids: Mapping[str, str] = field(default_factory=dict)  # the broker's ids of the input topics, where it tells

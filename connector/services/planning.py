@@ -174,7 +174,7 @@ def _facts(
         rules_version=lane.parts.rules().version,
         api=rule.api if rule else None,
         message_class=rule.message_class if rule else None,
-        tenant=notification.tenant if notification else None,
+        tenant=_tenant(notification, rule),
         source_topic=record.topic,
         source_partition=record.partition,
         source_offset=record.offset,
@@ -188,6 +188,15 @@ def _facts(
         ttl_total_ms=request.ttl_total_ms if request else 0,
         in_doubt=rule.in_doubt if rule else None,
     )
+
+
+def _tenant(notification: Notification | None, rule: Rule | None) -> str | None:
+    if notification is None:
+        return None
+    try:
+        return rule.tenant_of(notification) if rule else notification.tenant
+    except Unbuildable:  # it cannot be told; whether the message can be built is asked elsewhere
+        return notification.tenant
 
 
 def _expires_at(lane: Lane, notification: Notification | None, occurred_at_ms: int, rule: Rule | None, request: Request | None) -> int:
