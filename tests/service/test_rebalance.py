@@ -1,0 +1,242 @@
+"""Lanes that come and go: revoked, lost, claimed by two, refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from connector.core.model import Doubt, NotSent, RefusalKind, Refused
+from connector.ports import Entry
+from connector.services.parts import Policy
+from connector.services.throttle import Breaker
+from tests.service.world import LANE, Process, World
+
+
+async def test_a_revoked_lane_ends_its_post_first(world: World) -> None:
+    """The group waits for the POST under way; it is settled and committed, and the next owner sends nothing."""
+    first = await Process(world).start()
+    record = world.record()
+    flow = world.flow_id(record, "order")
+    world.provider.answering.clear()
+    await first.put(record, seconds=1)
+    released = first.source.revoke(LANE)
+    await world.clock.advance(3)
+    assert not released.is_set()
+    world.provider.answering.set()
+    await world.clock.advance(1)
+    assert released.is_set()
+    assert world.outcomes() == [("ACCEPTED", None)]
+    assert world.committed[LANE] == 1
+    second = await Process(world).start()
+    await world.clock.advance(60)
+    assert world.posts(flow) == [1]
+    assert second.value("adopted_flows_total") == 0
+    await second.stop()
+    await first.kill()
+
+
+async def test_a_post_that_outlasts_the_grace_is_a_doubt_for_the_next(world: World) -> None:
+    """The group is released after T at most; the next owner searches, and does not send again what it finds."""
+    first = await Process(world).start()
+    record = world.record()
+    flow = world.answer(record, "order", world.provider.lose_reply)
+    world.provider.answering.clear()
+    await first.put(record, seconds=1)
+    released = first.source.revoke(LANE)
+    await world.clock.advance(11)
+    assert released.is_set()
+    world.provider.answering.set()
+    second = await Process(world).start()
+    assert second.value("adopted_flows_total") == 1
+    await world.clock.advance(200)
+    assert world.posts(flow) == [1, 2]  # the cut request never reached Routee
+    assert [(event["outcome"], event["resent_after_doubt"]) for event in world.outputs("sends")] == [("ACCEPTED", True)]
+    await second.stop()
+    await first.kill()
+
+
+async def test_what_has_not_begun_is_left_to_the_next(world: World) -> None:
+    """A flow that waits for a breaker has no row: it is not committed, and the next owner sends it, unflagged."""
+    first = await Process(world).start()
+    first.throttle.open(Breaker.BALANCE)
+    records = [world.record(key=str(n)) for n in range(3)]
+    await first.put(*records, seconds=1)
+    released = first.source.revoke(LANE)
+    await world.clock.advance(1)
+    assert released.is_set()
+    assert world.committed.get(LANE, 0) == 0
+    second = await Process(world).start()
+    await world.clock.advance(2)
+    assert sorted(world.provider.posts) == sorted(f"{world.flow_id(record, 'order')}.1" for record in records)
+    await second.stop()
+    await first.kill()
+
+
+async def test_a_lost_lane_is_dropped_at_once(world: World) -> None:
+    """Somebody else has it: no commit, no row, no POST any more."""
+    first = await Process(world).start()
+    first.throttle.open(Breaker.BALANCE)
+    await first.put(world.record(), seconds=1)
+    rows = len(world.journal_logs[LANE])
+    first.source.lose(LANE)
+    await world.clock.advance(0.1)
+    first.throttle.close(Breaker.BALANCE)
+    await world.clock.advance(10)
+    assert (world.provider.posts, world.committed.get(LANE, 0), len(world.journal_logs[LANE])) == ([], 0, rows)
+    assert first.intake.keepers == {}
+    await first.kill()
+
+
+async def test_a_lane_that_comes_back_is_claimed_anew(world: World) -> None:
+    """Lost and assigned in one breath: the old tenure does not disturb the new one."""
+    process = await Process(world).start()
+    await process.put(world.record(), seconds=2)
+    process.source.lose(LANE)
+    process.source.assign(LANE)
+    await world.clock.advance(2)
+    await process.put(world.record(), seconds=3)
+    assert len(world.provider.posts) == 2
+    assert world.committed[LANE] == 2
+    await process.stop()
+
+
+async def test_two_that_were_told_to_claim(world: World) -> None:
+    """The lane flips as long as both believe in it; each event is sent once, and no output id has two contents."""
+    first, second = Process(world), Process(world)
+    await first.start()
+    await second.start()
+    for _ in range(10):
+        record = world.record(key=None)
+        first.source.put(record)
+        second.source.put(record)
+        await world.clock.advance(1)
+    await world.clock.advance(200)
+    assert sorted(world.posts(world.flow_id(record, "order"))[0] for record in world.records) == [1] * 10
+    assert all(len(found) == 1 for found in world.provider.accepted.values())
+    contents = {(event["id"], event["outcome"]) for event in world.outputs("sends")}
+    assert len(contents) == 10
+    await first.kill()
+    await second.stop()
+
+
+@pytest.mark.parametrize("wait_s", [0.5, 60.0])
+async def test_a_retry_goes_on_with_its_number(world: World, wait_s: float) -> None:
+    """Refused (n+1) and not sent (same n) are known: the claimant needs no search."""
+    first = await Process(world).start()
+    refused, unsent = world.record(key="a"), world.record(key="b")
+    flows = (
+        world.answer(refused, "order", Refused(RefusalKind.THROTTLED, 429, "x", int(wait_s * 1000))),
+        world.answer(unsent, "order", NotSent("dns")),
+    )
+    await first.put(refused, unsent, seconds=0.05)
+    await first.kill()
+    second = await Process(world).start()
+    await world.clock.advance(wait_s + 10)
+    assert [world.posts(flow) for flow in flows] == [[1, 2], [1, 1]]
+    assert world.provider.searches == 0
+    await second.stop()
+
+
+async def test_a_marketing_flow_in_flight_is_never_sent_again(world: World) -> None:
+    """Killed during the POST: not found is not enough for this class."""
+    first = await Process(world).start()
+    record = world.record("sale")
+    flow = world.answer(record, "sale", Doubt("reset"))
+    world.provider.answering.clear()
+    await first.put(record, seconds=1)
+    await first.kill()
+    world.provider.answering.set()
+    second = await Process(world).start()
+    await world.clock.advance(70)
+    assert world.posts(flow) == [1]
+    assert world.outcomes() == [("UNKNOWN", "not_found")]
+    await second.stop()
+
+
+async def test_a_stop_ends_a_backoff(world: World) -> None:
+    """A lane that cannot be claimed does not hold the group up."""
+    process = Process(world)
+    process.journal.held = True
+    await process.start()
+    for _ in range(8):
+        process.journal.lose()
+        await world.clock.advance(8)
+    process.journal.lose()
+    await world.clock.advance(0.1)
+    released = process.source.revoke(LANE)
+    await world.clock.advance(0.1)
+    assert released.is_set()
+    await process.kill()
+
+
+async def test_a_foreign_journal_is_refused_until_a_person_acts(world: World) -> None:
+    """The lane stands, says so in the metrics, sends nothing, and can still be given back."""
+    world.journal_logs[LANE].append(Entry(0, b"x", b"not a row of ours", 0))
+    process = await Process(world).start()
+    await process.put(world.record(), seconds=60)
+    assert process.intake.keepers[LANE].state == "refused"
+    assert not process.intake.ready
+    assert process.value("lanes", state="refused") == 1
+    assert world.provider.posts == []
+    released = process.source.revoke(LANE)
+    await world.clock.advance(1)
+    assert released.is_set()
+    assert process.value("lanes", state="refused") == 0
+    await process.kill()
+
+
+async def test_a_mirrored_journal_is_refused(world: World) -> None:
+    """Rows whose epoch does not lie before them: another journal's offsets."""
+    first = await Process(world).start()
+    await first.put(world.record(), seconds=5)
+    await first.kill()
+    log = [entry for entry in world.journal_logs[LANE] if entry is not None][1:]
+    world.journal_logs[LANE][:] = [entry._replace(offset=offset) for offset, entry in enumerate(log)]
+    second = await Process(world).start()
+    assert second.intake.keepers[LANE].state == "refused"
+    await second.kill()
+
+
+async def test_a_claim_above_ours_ends_the_claim(world: World) -> None:
+    """Seen while the journal is read: back off, claim anew, and own it then."""
+    first, second = Process(world), Process(world)
+    await first.start()
+    second.journal.held = True
+    await second.start()
+    third = Process(world)
+    third.journal.held = True
+    await third.start()
+    second.journal.land()
+    third.journal.land()
+    second.journal.held = third.journal.held = False
+    await world.clock.advance(0.1)
+    assert second.value("lane_drops_total", reason="superseded") == 1
+    for process in (first, second):
+        await process.kill()
+    await third.stop()
+
+
+async def test_readiness_and_lanes_are_told(world: World) -> None:
+    """Ready once every lane is served; the gauge counts by state."""
+    process = Process(world)
+    process.journal.held = True
+    assert not process.intake.ready
+    await process.start()
+    assert (process.intake.ready, process.value("lanes", state="claiming")) == (False, 1)
+    process.journal.held = False
+    process.journal.land()
+    await world.clock.advance(1)
+    assert (process.intake.ready, process.value("lanes", state="running")) == (True, 1)
+    await process.stop()
+    assert process.value("lanes", state="running") == 0
+
+
+async def test_the_share_follows_the_lanes(world: World) -> None:
+    """Without a lane nothing of the rate is ours."""
+    process = await Process(world, replace(Policy(), timeout_s=1)).start()
+    assert process.value("rate_limit") == 1000
+    process.source.revoke(LANE)
+    await world.clock.advance(1)
+    assert process.value("rate_limit") == 0
+    await process.kill()
