@@ -120,7 +120,7 @@ INSTRUMENTS: Final[tuple[Instrument, ...]] = (
     _counter("void_rows_total", "", "Rows met at a claim that a zombie had written"),
     _counter("adopted_flows_total", "", "Unsettled flows taken over at a claim"),
     _counter("journal_rows_total", "", "Rows written to the journals"),
-    _histogram("journal_seconds", FAST, "From queueing a journal row to its acknowledgement"),
+    _histogram("journal_seconds", FAST, "From queueing a journal row to knowing it valid"),
     _counter("checkpoints_total", "", "Checkpoints written"),
     _gauge("lane_buffer_records", "", "Input records held in memory by all lanes"),
     _gauge("lane_buffer_bytes", "", "Bytes of those"),

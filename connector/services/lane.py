@@ -44,7 +44,7 @@ class Lane:
         self.ledger = claimed.ledger
         self.claimed_at = parts.clock.boot()
         self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.writer = RowWriter(lane, claimed.epoch, parts.journal, parts.metrics, self._lose)
+        self.writer = RowWriter(lane, claimed.epoch, parts.journal, parts.metrics, parts.clock, self._lose)
         self.emitter = Emitter(lane, parts.outbox, claimed.checkpoint.outputs, self.writer.lose)
         self.taken = Prefix(claimed.start)
         self.callbacks = Prefix(claimed.checkpoint.callbacks or 0)

@@ -6,25 +6,36 @@ import asyncio
 from asyncio import Future
 from collections import deque
 from collections.abc import Callable
+from typing import NamedTuple
 
 from connector.core.claim import Epoch, Verdict
 from connector.errors import KafkaUnavailable, LaneLost
+from connector.logs import get_logger
 from connector.metrics import Metrics
-from connector.ports import Journal, LaneId
+from connector.ports import Clock, Journal, LaneId
 
 OnValid = Callable[[int], None]
+log = get_logger("rows")
+
+
+class _Queued(NamedTuple):
+    report: Future[int]
+    on_valid: OnValid
+    waiter: Future[int]
+    at: float  # boot clock
 
 
 class RowWriter:
     """Appends rows; each is *valid* or the lane is lost. ``on_valid`` runs in row order, before the writer's own task goes on."""
 
-    def __init__(self, lane: LaneId, epoch: Epoch, journal: Journal, metrics: Metrics, lose: Callable[[str], None]) -> None:
+    def __init__(self, lane: LaneId, epoch: Epoch, journal: Journal, metrics: Metrics, clock: Clock, lose: Callable[[str], None]) -> None:
         self.epoch = epoch
         self._lane = lane
         self._journal = journal
         self._metrics = metrics
+        self._clock = clock
         self._lose = lose
-        self._queue: deque[tuple[Future[int], OnValid, Future[int]]] = deque()
+        self._queue: deque[_Queued] = deque()
         self._reading_gap = False
         self._gap_reads: set[asyncio.Task[None]] = set()
         self.lost: str | None = None
@@ -37,22 +48,22 @@ class RowWriter:
             return waiter
         key, value = build(self.epoch.next_k())
         report = self._journal.append(self._lane, key, value)
-        self._queue.append((report, on_valid, waiter))
+        self._queue.append(_Queued(report, on_valid, waiter, self._clock.boot()))
         report.add_done_callback(self._reported)
         return waiter
 
     async def drained(self) -> None:
         """Wait until every row appended so far is valid. Raises LaneLost."""
         if self._queue:
-            await asyncio.shield(self._queue[-1][2])
+            await asyncio.shield(self._queue[-1].waiter)
         if self.lost is not None:
             raise LaneLost(self.lost)
 
     def _reported(self, report: Future[int] | None = None) -> None:
         if report is not None and not report.cancelled():
             report.exception()  # heard here, even when the lane is lost and nobody asks any more
-        while self._queue and self._queue[0][0].done() and not self._reading_gap and self.lost is None:
-            report = self._queue[0][0]
+        while self._queue and self._queue[0].report.done() and not self._reading_gap and self.lost is None:
+            report = self._queue[0].report
             if report.cancelled() or report.exception() is not None:
                 self.lose("produce_unknown")
                 return
@@ -65,13 +76,31 @@ class RowWriter:
                 self._reading_gap = True
                 task = asyncio.get_running_loop().create_task(self._read_gap(report.result()))
                 self._gap_reads.add(task)
-                task.add_done_callback(self._gap_reads.discard)
+                task.add_done_callback(self._gap_read)
 
     def _accept(self, offset: int) -> None:
-        _, on_valid, waiter = self._queue.popleft()
-        on_valid(offset)
-        if not waiter.done():
-            waiter.set_result(offset)
+        row = self._queue[0]
+        self._metrics.journal_seconds.observe(self._clock.boot() - row.at)
+        stands = False
+        try:
+            row.on_valid(offset)
+            stands = True
+        finally:
+            if not stands:
+                self.lose("row_failed")  # its waiter hears of it too: a row that nobody could act on must not hold the lane for ever
+        if self.lost is None:
+            self._queue.popleft()
+            if not row.waiter.done():
+                row.waiter.set_result(offset)
+
+    def _gap_read(self, task: asyncio.Task[None]) -> None:
+        """Whatever ended a gap's reading in a way nobody foresaw, the rows behind it can no longer be known valid."""
+        self._gap_reads.discard(task)
+        if task.cancelled():
+            self.lose("gap_unread")
+        elif (error := task.exception()) is not None:
+            log.error("gap_unread", lane=str(self._lane), error=type(error).__name__)
+            self.lose("gap_unread")
 
     async def _read_gap(self, offset: int) -> None:
         """A foreign row lies before ours. Somebody's CLAIM, or a hole where one may have been, fences us."""
@@ -97,8 +126,8 @@ class RowWriter:
             return
         self.lost = reason
         queue, self._queue = self._queue, deque()
-        for _, _, waiter in queue:
-            if not waiter.done():
-                waiter.set_exception(LaneLost(reason))
-                waiter.exception()  # whoever was cancelled meanwhile need not hear it
+        for row in queue:
+            if not row.waiter.done():
+                row.waiter.set_exception(LaneLost(reason))
+                row.waiter.exception()  # whoever was cancelled meanwhile need not hear it
         self._lose(reason)
