@@ -22,6 +22,7 @@ from connector.adapters.kafka_client import (
     PARTITION_EOF,
     KafkaOptions,
     error_counter,
+    error_of,
     library_logger,
     reader_config,
     unavailable,
@@ -34,6 +35,9 @@ from connector.ports import Entry, LaneId
 T = TypeVar("T")
 
 BATCH: Final = 10_000
+_LEADER_S: Final = 5.0
+_LEADER_RETRY_S: Final = 0.05
+_LEADERLESS: Final = frozenset({KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE})
 _TURN_S: Final = 0.5  # one turn of waiting in the thread; between turns a scan can be cut
 
 
@@ -70,10 +74,16 @@ class Seat:
     def _guarded(self, function: Callable[[Consumer], T]) -> T:
         if self._consumer is None:
             self._consumer = Consumer(self._config(), logger=library_logger())
-        try:
-            return function(self._consumer)
-        except KafkaException as cause:
-            raise unavailable("reading", cause) from cause
+        deadline = time.monotonic() + _LEADER_S
+        while True:
+            try:
+                return function(self._consumer)
+            except KafkaException as cause:
+                error = error_of(cause)
+                # A topic just made, or a broker just gone: who leads is not known everywhere yet.
+                if error is None or error.code() not in _LEADERLESS or time.monotonic() > deadline:
+                    raise unavailable("reading", cause) from cause
+                time.sleep(_LEADER_RETRY_S)
 
     async def close(self) -> None:
         """Close the consumer and end the thread. May be called again."""
