@@ -65,5 +65,5 @@ class Feeder:
         name = f"{story.type or 'a broken record'} ({story.scenario}, {story.ends})"
         self.expected[flow_id] = Expected(flow_id, name, story.ends, kind, event.digits, event.value)
         self.born[flow_id] = time.monotonic()
-        self._tally.kinds[flow_id] = kind or NO_CLASS
+        self._tally.kinds[flow_id] = self._tally.people[event.digits] = kind or NO_CLASS
         self._tally.produced[kind or NO_CLASS] += 1

@@ -33,15 +33,19 @@ _SECRET: Final = "demo-only-0123456789abcdef0123456789abcdef"  # noqa: S105 - it
 TIME_SCALE: Final = 720.0
 LATENCY_S: Final = (0.02, 0.12)
 
-SCALED: Final[tuple[tuple[str, dict[str, Any], str], ...]] = (
-    ("kafka", {"session_timeout": "3s"}, "session 3 s (10 s)"),
-    ("routee", {"timeout": "1s"}, "POST deadline 1 s (10 s)"),
-    ("lane", {"lease": "1s", "provider_lag": "1s"}, "lease 1 s (3 s), provider lag 1 s (20 s)"),
-    ("doubt", {"give_up": "15s", "transactional_wait": "2s"}, "transactional wait 2 s (2 m)"),
-    ("polling", {"schedule": ["1s", "2s", "4s", "8s"], "flow_deadline": "6s", "max_share": 0.5}, "polls from 1 s on (30 s)"),
-)
-"""Section, settings, and how the screen says it: here, and the default in brackets."""
-_REAL_BROKER_SESSION: Final = "6s"  # the least a broker allows by default
+SCALED: Final[dict[str, dict[str, Any]]] = {
+    "routee": {"timeout": "1s"},
+    "lane": {"lease": "1s", "provider_lag": "1s"},
+    "doubt": {"give_up": "15s", "transactional_wait": "2s"},
+    "polling": {
+        # dense, so that a flow which stayed silent through a kill is soon asked about
+        "schedule": [f"{step}s" for step in (1, 1.5, 2, 3, 4, 5, 6, 8, 10, 13, 16, 20, 25, 32, 40, 50, 62, 78, 97, 120)],
+        "flow_deadline": "6s",
+        "max_share": 0.5,
+    },
+}
+"""Settings that differ from the defaults so that a life of hours takes seconds; ``Place.scaled`` says them."""
+_SESSION_S, _REAL_BROKER_SESSION_S = 3, 6  # a broker allows no less than 6 s unless told so
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +58,7 @@ class Place:
     settings: Settings
     simulator: Simulator
     plans: tuple[TopicPlan, ...]
-    session: str
+    session_s: int
 
     @property
     def notifications(self) -> str:
@@ -68,8 +72,11 @@ class Place:
 
     @property
     def scaled(self) -> str:
-        """The timers that are not the defaults, for people."""
-        return ", ".join(text.replace("3 s", self.session, 1) if name == "kafka" else text for name, _, text in SCALED)
+        """Timers that are not the defaults (in brackets), in seconds, for people."""
+        return (
+            f"session {self.session_s} (10), POST 1 (10), lease 1 (3), lag 1 (20), resend wait 2 (120), poll 1 (30), "
+            f"silent 6 (3600), Routee’s hour {3600 / TIME_SCALE:.0f}"
+        )
 
 
 @asynccontextmanager
@@ -88,8 +95,8 @@ async def open_place(kafka: str | None, seed: int, *, keep: bool) -> AsyncIterat
         cluster = None if kafka else stack.enter_context(MockCluster())
         bootstrap = kafka or (cluster.bootstrap_servers if cluster else "")
         prefix = f"demo-{uuid.uuid4().hex[:6]}." if kafka else ""
-        session = _REAL_BROKER_SESSION if kafka else SCALED[0][1]["session_timeout"]
-        config = _write(folder, bootstrap, prefix, session, simulator)
+        session_s = _REAL_BROKER_SESSION_S if kafka else _SESSION_S
+        config = _write(folder, bootstrap, prefix, session_s, simulator)
         settings = load_settings(config, {})
         plans = _sized(topic_plans(settings, shadow=False))
         if cluster is not None:
@@ -98,7 +105,7 @@ async def open_place(kafka: str | None, seed: int, *, keep: bool) -> AsyncIterat
         else:
             stack.enter_context(_topics_on(settings, plans, keep=keep))
         name = f"a real broker at {bootstrap}" if kafka else "librdkafka’s mock cluster"
-        yield Place(name, bootstrap, config, settings, simulator, plans, session.replace("s", " s"))
+        yield Place(name, bootstrap, config, settings, simulator, plans, session_s)
 
 
 def _sized(plans: tuple[TopicPlan, ...]) -> tuple[TopicPlan, ...]:
@@ -131,7 +138,7 @@ def _folder(*, keep: bool) -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _write(folder: Path, bootstrap: str, prefix: str, session: str, simulator: Simulator) -> Path:
+def _write(folder: Path, bootstrap: str, prefix: str, session_s: int, simulator: Simulator) -> Path:
     """The settings file and the rules beside it."""
     rules = folder / "rules"
     rules.mkdir()
@@ -139,7 +146,7 @@ def _write(folder: Path, bootstrap: str, prefix: str, session: str, simulator: S
     (rules / "demo.yaml").write_text((resources.files("connector.demo") / "rules.yaml").read_text(encoding="utf-8"), encoding="utf-8")
     public, admin = _free_ports(2)
     tree: dict[str, Any] = {
-        "kafka": {"bootstrap_servers": bootstrap, "group_id": f"{prefix}connector"},
+        "kafka": {"bootstrap_servers": bootstrap, "group_id": f"{prefix}connector", "session_timeout": f"{session_s}s"},
         "topics": {
             "notifications": [f"{prefix}notifications"],
             "sends": f"{prefix}failover.sends",
@@ -159,9 +166,8 @@ def _write(folder: Path, bootstrap: str, prefix: str, session: str, simulator: S
         "rules": "rules",
         "privacy": {"pepper": _SECRET},
     }
-    for section, values, _ in SCALED:
+    for section, values in SCALED.items():
         tree[section] = tree.get(section, {}) | values
-    tree["kafka"]["session_timeout"] = session
     config = folder / "connector.yaml"
     config.write_text(yaml.safe_dump(tree, sort_keys=False), encoding="utf-8")
     return config

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import shutil
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import orjson
@@ -73,7 +77,7 @@ async def _examined(show: Show, *, keep: bool) -> tuple[Check, ...]:
     while time.monotonic() < deadline:
         left = await asyncio.to_thread(_uncommitted, show.place)
         show.watcher.read()
-        if left == 0 and show.watcher.is_at_end():
+        if (left == 0 or exit_code is not None) and show.watcher.is_at_end():
             break
         await asyncio.sleep(_TICK_S)
     life = Life(show.plan.kills, show.kills, exit_code, left)
@@ -118,8 +122,9 @@ def _print(show: Show, checks: Sequence[Check], seconds: float, *, as_json: bool
     else:
         console = Console(width=None if sys.stdout.isatty() else _WIDTH)
         console.print(summary(checks, seconds, show.plan.events, show.kills), highlight=False)
-    if not holds and show.child.last_lines:
-        sys.stderr.write("the connector’s last warnings and errors:\n" + "\n".join(show.child.last_lines) + "\n")
+    if not holds:
+        kept = shutil.copy(show.child.log, Path(tempfile.gettempdir()) / f"failover-demo-{os.getpid()}.log")
+        sys.stderr.write("".join(f"{line}\n" for line in (*show.child.last_lines, f"the connector’s log: {kept}")))
 
 
 def _print_addresses(place: Place, show: Show) -> None:

@@ -22,11 +22,13 @@ Rows = Callable[[], Sequence[Row]]
 
 _FRAME_S: Final = 0.25
 _LINE_S: Final = 2.0
-_WIDE: Final = 118  # from here on the latest flows stand beside the table
+_TABLE_WIDTH: Final = 68
+_WIDE: Final = 132  # from here on the latest flows stand beside the table
 _MOMENTS: Final = 6
 _TABLE_LINES: Final = 15
+_FEED_LINES, _BLANKS = 8, 5
 _TITLES: Final = {NO_CLASS: "no rule"}
-_LINE_NAMES: Final = ("accepted", "delivered", "failed over", "rejected", "expired", "invalid", "unrouted", "in doubt now")
+_LINE_NAMES: Final = ("accepted", "delivered", "failed over", "rejected", "expired", "invalid", "unrouted", "unknown", "in doubt now")
 
 
 class Screen:
@@ -51,10 +53,12 @@ class Screen:
     @contextmanager
     def shown(self, rows: Rows, tally: Tally) -> Iterator[None]:
         """The header, and on a terminal the live frame, whose last state stays."""
+        header = Group(Text("failover-connector demo", style="bold"), *(Text(text, style="dim") for text in self._header))
         if not self._console.is_terminal:
-            self._print(_header(self._header))
+            self._print(header)
             yield
             return
+        self._console.print(Padding(header, (1, 1, 0, 1)))
         with Live(console=self._console, auto_refresh=False, vertical_overflow="crop") as self._live:
             yield
             self._live.update(self.frame(rows(), tally), refresh=True)
@@ -75,9 +79,9 @@ class Screen:
         if width >= _WIDE:
             body: RenderableType = _side_by_side(table, _feed(tally.feed, _TABLE_LINES - 1))
         else:
-            free = height - len(self._header) - _TABLE_LINES - len(moments) - 8
-            body = Group(table, "", _feed(tally.feed, max(3, min(8, free))))
-        return Padding(Group(_header(self._header), "", body, "", _moments(moments)), (1, 1, 0, 1))
+            feed = _feed(tally.feed, min(_FEED_LINES, height - _TABLE_LINES - _MOMENTS - _BLANKS))
+            body = Group(table, "", feed) if feed.row_count else table
+        return Padding(Group(body, "", _moments(moments)), (1, 1, 0, 1))
 
     def _print(self, what: RenderableType) -> None:
         self._console.print(what, highlight=False, soft_wrap=True)
@@ -85,12 +89,12 @@ class Screen:
 
 def header_lines(place: Place, events: int, kills: int, seed: int) -> tuple[str, ...]:
     """What is going on, in three lines."""
-    times = "once" if kills == 1 else f"{kills} times"
-    fate = f" {times.capitalize()} it is killed with -9 in the middle of sending, and started again." if kills else ""
+    times = "" if kills == 1 else f" {kills} times"
+    fate = f"; kill -9 hits the connector{times} in mid-send" if kills else ""
     return (
-        f"{events} events → Kafka ({place.kafka}) → the connector (a process of its own) → Routee (simulated) → Kafka",
-        f"Some are broken, too old, refused, cut off, never answered.{fate} Each must end exactly once.",
-        f"Scaled: an hour at Routee takes 5 s; {place.scaled}; seed {seed}",
+        f"{events} events → Kafka ({place.kafka}) → the connector (a child process) → Routee (simulated) → Kafka",
+        f"Some are broken, stale, refused or never answered{fate}. Each must end exactly once.",
+        f"Seconds here (by default): {place.scaled}; seed {seed}.",
     )
 
 
@@ -126,12 +130,10 @@ def _problems(check: Check) -> Text:
     return Text("\n").join(Text(problem, style="red") for problem in check.told)
 
 
-def _header(lines: Sequence[str]) -> RenderableType:
-    return Group(Text("failover-connector demo", style="bold"), *(Text(text, style="dim") for text in lines))
-
-
 def _side_by_side(left: Table, right: Table) -> RenderableType:
-    grid = Table.grid(padding=(0, 3, 0, 0))
+    grid = Table.grid(padding=(0, 3, 0, 0), expand=True)
+    grid.add_column(width=_TABLE_WIDTH)
+    grid.add_column(ratio=1)
     grid.add_row(left, right)
     return grid
 
@@ -145,7 +147,7 @@ def _table(rows: Sequence[Row], now_s: float) -> Table:
     table.add_column(clock(now_s), no_wrap=True, min_width=18)
     for name in COLUMNS:
         table.add_column(_TITLES.get(name, name), justify="right", no_wrap=True)
-    table.add_column("all", justify="right", no_wrap=True, min_width=4)
+    table.add_column("all", justify="right", no_wrap=True, min_width=5)
     for row in rows:
         cells = (_number(row.counts.get(name, 0), row.style) for name in COLUMNS)
         table.add_row(Text(row.name, style=row.style if row.total else "dim"), *cells, _number(row.total, f"bold {row.style}"))
@@ -158,10 +160,10 @@ def _number(value: int, style: str) -> Text:
 
 def _feed(feed: Iterable[Ended], lines: int) -> Table:
     table = _plain_table()
-    table.add_column("person", no_wrap=True, style="dim")
-    table.add_column("event", no_wrap=True)
+    table.add_column("person", no_wrap=True, style="dim", min_width=8)
+    table.add_column("event", no_wrap=True, min_width=20)
     table.add_column("what became of it", no_wrap=True, overflow="ellipsis")
-    for ended in list(feed)[-lines:]:
+    for ended in list(feed)[-lines:] if lines > 0 else ():
         words = Text(" → ", style="dim").join(Text(text, style=style) for text, style in ended.words)
         table.add_row(ended.person, ended.event, words)
     return table

@@ -24,7 +24,7 @@ _PER_SECOND, _LEAST_S, _MOST_S, _FASTEST = 15, 5.0, 14.0, 100
 _KILL_ADDS_S: Final = 6.0
 _SLOW_ANSWER_S: Final = (0.6, 0.8)  # of Routee while a kill is prepared: under the POST's deadline
 _UNANSWERED_S: Final = 0.5
-_GATHER_S, _NO_SENDS_S = 0.3, 4.0
+_WORTH_A_KILL, _NO_SENDS_S = 5, 3.0
 _PATIENCE_S, _PATIENCE_PER_KILL_S = 60.0, 25.0
 _STILL_S: Final = 20.0  # no output event for so long: nothing will come any more
 
@@ -49,8 +49,8 @@ class Plan:
         return self.seconds + _PATIENCE_S + _PATIENCE_PER_KILL_S * self.kills
 
 
-class ChildGoneError(Exception):
-    """The connector ended by itself."""
+class StuckError(Exception):
+    """It makes no sense to wait any longer; the text says why."""
 
 
 class Show:
@@ -94,8 +94,8 @@ class Show:
             await self._until(self._is_over)
             self._tell("every event has ended; nothing more may come now")
             await self._until(lambda: time.monotonic() - self._news_at > _QUIET_S)
-        except ChildGoneError:
-            self._tell(f"the connector ended by itself, exit code {self.child.exit_code}", "bold red")
+        except StuckError as reason:
+            self._tell(str(reason), "bold red")
             if feeding is not None:
                 feeding.cancel()
 
@@ -106,12 +106,12 @@ class Show:
         return self.feeder.done and self._serves() and self.feeder.expected.keys() <= self.tally.ended
 
     async def _until(self, holds: Callable[[], bool]) -> None:
-        """Raises ChildGoneError, or TimeoutError when nothing comes any more."""
+        """Raises StuckError."""
         while not holds():
             if self.child.exit_code is not None:
-                raise ChildGoneError
+                raise StuckError(f"the connector ended by itself, exit code {self.child.exit_code}")
             if time.monotonic() - self._news_at > _STILL_S:
-                raise TimeoutError
+                raise StuckError(f"nothing has come for {_STILL_S:.0f} s")
             await asyncio.sleep(_TICK_S)
 
     # ------------------------------------------------------------------------------------------------------------------ kill
@@ -122,8 +122,7 @@ class Show:
         simulator = self.place.simulator
         simulator.set_faults(latency_s=_SLOW_ANSWER_S)
         give_up = time.monotonic() + _NO_SENDS_S
-        await self._until(lambda: self._unanswered() > 0 or time.monotonic() > give_up)
-        await asyncio.sleep(_GATHER_S)
+        await self._until(lambda: self._unanswered() >= _WORTH_A_KILL or time.monotonic() > give_up)
         unanswered, pid = self._unanswered(), self.child.pid
         await self.child.kill()
         simulator.set_faults(latency_s=None)
@@ -131,9 +130,9 @@ class Show:
         self._lanes.clear()
         self._adopted = 0
         self._down_since = time.monotonic()
-        self._tell(f"kill -9 {pid}, while {unanswered} messages were accepted by Routee and not yet answered", "bold red")
+        self._tell(f"kill -9 {pid}: {unanswered} of its messages are accepted by Routee, not yet answered", "bold red")
         await self.child.start()
-        self._tell(f"started again, pid {self.child.pid}; Kafka gives its lanes away after {self.place.session} of silence")
+        self._tell(f"started again, pid {self.child.pid}; Kafka frees its lanes after {self.place.session_s} s of silence")
 
     def _unanswered(self) -> int:
         """Messages that Routee accepted a moment ago, when it answered slowly already."""
@@ -164,8 +163,8 @@ class Show:
             self._tell(f"it serves {LANES} lanes")
             return
         away, self._down_since = time.monotonic() - self._down_since, None
-        text = f"all {LANES} lanes are served again after {away:.0f} s; {self._adopted} unfinished flows came back from the journal"
-        self._tell(f"{text}. Where a send was open, Routee is asked before anything is sent", "green")
+        self._tell(f"{LANES} lanes served again after {away:.0f} s: {self._adopted} unfinished flows read from the journal", "green")
+        self._tell("where a send was open, Routee is asked before anything is sent", "green")
 
     def _tell(self, text: str, style: str = "") -> None:
         moment = Moment(self._screen.now_s, style, text)
@@ -188,5 +187,5 @@ class Show:
 
     def rows(self) -> tuple[Row, ...]:
         """The table as it stands."""
-        posts = (entry.flow_id for entry in self.place.simulator.ledger.sends())
+        posts = (entry.recipient for entry in self.place.simulator.ledger.sends())
         return self.tally.rows(self.watcher.seen.flows.values(), posts, self.child.doubts)

@@ -54,9 +54,10 @@ class Moment:
 
 @dataclass(slots=True)
 class Tally:
-    """Grows with the run. ``kinds`` maps each flow to its column."""
+    """Grows with the run. ``kinds`` maps each flow to its column, ``people`` each recipient's digits."""
 
     kinds: dict[str, str] = field(default_factory=dict)
+    people: dict[str, str] = field(default_factory=dict)
     produced: Counter[str] = field(default_factory=Counter)
     ended: set[str] = field(default_factory=set)
     feed: deque[Ended] = field(default_factory=lambda: deque(maxlen=_FEED))
@@ -78,13 +79,13 @@ class Tally:
         self.feed.append(Ended(person, str(send["event_type"] or "?"), words, age_s))
 
     def rows(self, flows: Iterable[FlowSeen], posts: Iterable[str | None], doubts: Counts) -> tuple[Row, ...]:
-        """The table as it stands. ``posts``: flow ids of all POSTs that Routee saw; ``doubts``: flows in doubt now."""
+        """The table as it stands. ``posts``: recipients of all POSTs that Routee saw; ``doubts``: flows in doubt now."""
         counted: dict[str, Counter[str]] = {name: Counter() for name, _, _ in _FACTS}
         for flow in flows:
             kind = self.kinds.get(flow.flow_id, NO_CLASS)
             for name, holds, _ in _FACTS:
                 counted[name][kind] += holds(flow)
-        sent = Counter(self.kinds.get(flow_id or "", NO_CLASS) for flow_id in posts)
+        sent = Counter(self.people.get(digits or "", NO_CLASS) for digits in posts)
         return (
             Row("events", self.produced, "bold"),
             Row("POSTs to Routee", sent),
@@ -114,20 +115,17 @@ def _words(flow: FlowSeen) -> Iterable[tuple[str, str]]:
     send = flow.sends[-1]
     tries = len({attempt["n"] for attempt in send["attempts"]})
     if flow.was_resent:
-        yield "in doubt, not there: sent again", "yellow"
+        yield "resent after doubt", "yellow"
     elif tries > 1:
         yield f"{tries - 1} × “not now”", "dim"
     if flow.outcome != "ACCEPTED":
         yield _ending(flow), "yellow" if flow.outcome == "UNKNOWN" else "magenta"
         return
-    for _, channel, status in flow.steps:
-        yield f"{channel} {status}", _DONE.get(status, "cyan")
+    how = " (polled)" if flow.statuses[-1]["origin"] == "POLL" else ""
+    for order, channel, status in flow.steps:
+        yield f"{channel} {status}{how if order == flow.steps[-1][0] else ''}", _DONE.get(status, "cyan")
     if flow.is_silent:
-        yield "silent: UNKNOWN", "yellow"
-    elif not flow.steps:
-        yield str(flow.status), ""
-    if flow.statuses[-1]["origin"] == "POLL":
-        yield "(asked)", "dim"
+        yield "silent, UNKNOWN", "yellow"
 
 
 def _ending(flow: FlowSeen) -> str:
@@ -136,7 +134,7 @@ def _ending(flow: FlowSeen) -> str:
         case "INVALID":
             return f"dead letter: {reason}"
         case "UNKNOWN":
-            return "in doubt, not there: UNKNOWN, never sent on a guess"
+            return "in doubt, UNKNOWN"
         case "EXPIRED":
             return "too old: not sent"
         case "UNROUTED":
