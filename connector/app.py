@@ -40,7 +40,7 @@ from connector.errors import ConfigError, KafkaUnavailable, RegistryUnavailable
 from connector.logs import get_logger
 from connector.metrics import Metrics, process_registry
 from connector.rules_file import load_rules
-from connector.services import breakers
+from connector.services import breakers, gauges
 from connector.services.callbacks import Ingress, callback_urls
 from connector.services.intake import Intake
 from connector.services.parts import Parts, Policy
@@ -51,7 +51,7 @@ from connector.unenforced import unenforced
 Role = Literal["all", "worker", "ingress"]
 T = TypeVar("T")
 log = get_logger("app")
-_LAG_EVERY_S = 2.0
+_TELL_EVERY_S = 2.0
 _FLUSH_S = 5.0
 
 
@@ -159,7 +159,7 @@ class Connector:
             working = [
                 tasks.create_task(parts.throttle.run()),
                 tasks.create_task(breakers.watch(parts.throttle, routee, self.clock, parts.policy.breaker_probe_s)),
-                tasks.create_task(self._tell_lag(source)),
+                tasks.create_task(self._tell(source, self.intake)),
             ]
             intake = tasks.create_task(self.intake.run())
             self.started_up = True
@@ -289,11 +289,13 @@ class Connector:
             on_answer=lambda _api, seconds: self.metrics.provider_seconds.observe(seconds),
         )
 
-    async def _tell_lag(self, source: GroupSource) -> None:
+    async def _tell(self, source: GroupSource, intake: Intake) -> None:
+        """What is better counted now and then than kept up."""
         while True:
             for topic, lag in source.lag().items():
                 self.metrics.lag_seconds.labels(topic).set(lag.seconds)
-            await self.clock.sleep(_LAG_EVERY_S)
+            gauges.tell(self.metrics, intake.lanes, self.clock.now_ms())
+            await self.clock.sleep(_TELL_EVERY_S)
 
 
 def _policy(settings: Settings) -> Policy:

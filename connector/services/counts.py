@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from connector.core.flow import Flow, State
-from connector.core.model import Outcome, Refused, Rejected
+from connector.core.model import NotSent, Outcome
 from connector.metrics import Metrics
 from connector.services.live import Live
 from connector.services.parts import Parts
@@ -15,22 +15,16 @@ def attempt(parts: Parts, live: Live, outcome: Outcome) -> None:
     """A POST has ended."""
     metrics, facts = parts.metrics, live.flow.facts
     metrics.attempts.labels(facts.api, _WORDS[type(outcome).__name__]).inc()
-    if (live.posted_at is not None and isinstance(outcome, Rejected | Refused)) or type(outcome).__name__ == "Accepted":
-        metrics.provider_seconds.observe(parts.clock.boot() - (live.posted_at or parts.clock.boot()))
-    if live.flow.attempt == 1 and live.record is not None:
-        metrics.send_seconds.observe(max(0.0, (parts.clock.now_ms() - live.record.timestamp_ms) / 1000))
+    if live.flow.attempt == 1 and live.record is not None and live.posted_at is not None and not isinstance(outcome, NotSent):
+        took_s = parts.clock.boot() - live.posted_at
+        metrics.send_seconds.observe(max(0.0, (parts.clock.now_ms() - live.record.timestamp_ms) / 1000 - took_s))
 
 
 def change(metrics: Metrics, before: Flow, after: Flow) -> None:
     """A valid row has changed a flow."""
     facts = after.facts
-    if before.state is not after.state:
-        if after.state is State.DOUBT:
-            metrics.doubts.labels(facts.message_class).inc()
-        elif before.state is State.DOUBT:
-            metrics.doubts.labels(facts.message_class).dec()
-        if before.state is State.UNKNOWN:
-            metrics.corrections.inc()
+    if before.state is State.UNKNOWN and after.state is not State.UNKNOWN:
+        metrics.corrections.inc()
     if after.resent and not before.resent:
         metrics.resends.labels(facts.message_class).inc()
     if len(after.duplicates) > len(before.duplicates):

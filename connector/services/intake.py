@@ -9,6 +9,7 @@ from collections.abc import Callable
 from connector.logs import get_logger
 from connector.ports import Arrived, Assigned, LaneId, Lost, Revoked
 from connector.services.keeper import Keeper
+from connector.services.lane import Lane
 from connector.services.parts import Parts
 
 log = get_logger("intake")
@@ -57,6 +58,11 @@ class Intake:
     def ready(self) -> bool:
         """Assigned, and every lane is being served."""
         return self.assigned_once and all(keeper.state == "running" for keeper in self.keepers.values())
+
+    @property
+    def lanes(self) -> tuple[Lane, ...]:
+        """Those that are claimed now."""
+        return tuple(keeper.lane for keeper in self.keepers.values() if keeper.lane is not None)
 
     def _take(self, tasks: TaskGroup, lanes: tuple[LaneId, ...]) -> None:
         self.assigned_once = True

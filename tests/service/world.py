@@ -19,6 +19,7 @@ from connector.errors import LaneLost, RegistryUnavailable, Undecodable
 from connector.metrics import Metrics
 from connector.ports import Callback, LaneId, Unanswered
 from connector.rules_file import load_rules
+from connector.services import gauges
 from connector.services.intake import Intake
 from connector.services.lane import Lane
 from connector.services.parts import Parts, Policy
@@ -282,6 +283,7 @@ class Process:
 
     def value(self, name: str, **labels: str) -> float:
         """A metric, 0 where it was never touched."""
+        gauges.tell(self.metrics, self.intake.lanes, self.world.clock.now_ms())
         return self.metrics.registry.get_sample_value(f"failover_{name}", labels) or 0.0
 
     async def kill(self, *, rows_land: bool = False, outputs_land: bool = False) -> None:
