@@ -79,7 +79,7 @@ INSTRUMENTS: Final[tuple[Instrument, ...]] = (
     _counter("tombstones_total", "", "Input records without a value: skipped"),
     _counter("clamped_times_total", "", "Events whose occurred_at lay more than 5 min in the future of Kafka's timestamp"),
     _gauge("lag_seconds", "topic", "Age of the oldest input record taken and not yet finished, or waiting to be taken; 0 when caught up"),
-    _gauge("input_paused", "reason", "Lanes whose input is held back now: permits, parked, breaker, control, registry, partitions"),
+    _gauge("input_paused", "reason", "Lanes whose input is held back now: buffer (as much is in memory as lane.buffer allows)"),
     _counter("dead_letters_total", "reason", "Records that can never be processed, by reason code"),
     _counter("dead_letters_truncated_total", "", "Dead letters too large for their topic: value replaced by its SHA-256"),
     _counter("rebalances_total", "kind", "Lanes that came or went with the group: assigned, revoked, lost"),
@@ -94,8 +94,7 @@ INSTRUMENTS: Final[tuple[Instrument, ...]] = (
     _gauge("rate_limit", "", "Requests per second this process may make now (its share of routee.rate)"),
     _gauge("breaker_state", "kind", "0 closed, 1 probing, 2 open; kind: provider, auth, balance"),
     _counter("token_requests_total", "result", "Requests for an access token: ok, refused, failed"),
-    _gauge("flows", "state", "Flows in memory whose end is still open: parked, intent, doubt, accepted"),
-    _gauge("paused", "", "Scopes paused by a person now (rules, classes, tenants, all)"),
+    _gauge("flows", "state", "Flows in memory whose end is still open: new, parked, intent, not_sent, doubt, accepted"),
     # doubt
     _gauge("doubts", "class", "Flows whose last attempt may or may not have reached Routee, now"),
     _gauge("oldest_doubt_seconds", "", "How long the oldest open doubt has lasted; 0 when there is none"),
@@ -131,9 +130,6 @@ INSTRUMENTS: Final[tuple[Instrument, ...]] = (
     _counter("kafka_errors_total", "code", "Errors reported by librdkafka, by its error name"),
     _counter("registry_errors_total", "", "Schema registry requests that failed (input waits, nothing is dropped)"),
     _gauge("rules_info", "version", "1 for the version of the rules in force"),
-    _counter("rules_reloads_total", "result", "Reloads of the rules: ok, refused (the old ones stay in force)"),
-    _gauge("suppressions_current", "", "1 while the suppression list is proven current"),
-    _gauge("control_current", "", "1 while the control topic is read to its end"),
     _gauge("build_info", "version", "1 for the version of the connector"),
 )
 
@@ -162,7 +158,6 @@ class Metrics:
     breaker_state: Gauge
     token_requests: Counter
     flows: Gauge
-    paused: Gauge
     doubts: Gauge
     oldest_doubt_seconds: Gauge
     resends: Counter
@@ -194,9 +189,6 @@ class Metrics:
     kafka_errors: Counter
     registry_errors: Counter
     rules_info: Gauge
-    rules_reloads: Counter
-    suppressions_current: Gauge
-    control_current: Gauge
     build_info: Gauge
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import re
+from pathlib import Path
 
 import pytest
 from prometheus_client import Counter, Gauge, Histogram
@@ -32,6 +34,7 @@ PUBLISHED = {
     "failover_rules_info": ("version",),
 }
 BOUNDED = {"topic", "api", "class", "outcome", "status", "origin", "reason", "result", "kind", "state", "version", "code"}
+PACKAGE = Path(__file__).parents[2] / "connector"
 TYPES: dict[Kind, type[object]] = {Kind.COUNTER: Counter, Kind.GAUGE: Gauge, Kind.HISTOGRAM: Histogram}
 
 
@@ -66,6 +69,17 @@ def test_every_instrument_is_an_attribute_and_no_attribute_is_more() -> None:
     for instrument in INSTRUMENTS:
         assert type(getattr(metrics, instrument.attribute)) is TYPES[instrument.kind]
         assert Metrics.__annotations__[instrument.attribute] == TYPES[instrument.kind].__name__
+
+
+def test_every_instrument_is_used() -> None:
+    """Nothing is shown that no line of the connector ever sets."""
+    used = {
+        node.attr
+        for path in PACKAGE.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value).rpartition(".")[2] in {"metrics", "_metrics"}
+    }
+    assert [instrument.name for instrument in INSTRUMENTS if instrument.attribute not in used] == []
 
 
 def test_two_do_not_collide() -> None:
