@@ -28,6 +28,10 @@ _OWN_PREFIXES: Final = ("failover.", "__connect.errors.")
 _MOVED_S: Final = 24 * 3600  # longer than any lane is left without a checkpoint while it emits
 _ERRORS: Final[Mapping[str, str]] = {"decode": "connector.errors.Undecodable"}
 
+_LONGEST_KEY: Final = 16_384  # of a letter without its value: it must fit every topic, or its lane would stand still
+_LONGEST_COPIED: Final = 8_192  # of an input's header on outputs (W3C baggage has no more): what no topic takes would stop the lane
+_LONGEST_KEPT: Final = 249  # a topic's name; what claims to be an original's coordinate and is longer is none
+
 PRODUCER_ROOM: Final = 64_000
 """Bytes beside the record that a dead letter needs for its headers."""
 
@@ -64,10 +68,11 @@ class KafkaOutbox:
     def emit(
         self, lane: LaneId, event: OutputEvent, recipient: str | None, headers: Sequence[tuple[str, bytes]]
     ) -> Future[tuple[str, int]]:
-        """Queue one event; the future gives (place, offset), or raises LaneLost."""
+        """Queue one event; the future gives (place, offset), or raises LaneLost. A copied header of more than 8 kB is left out."""
         topic = self._topics[event.kind]
         partition = partition_of(lane, self._partitions[topic])
-        all_headers = ((ID, event.id.encode()), (KIND, event.kind.encode()), *self._headers, *headers)
+        copied = (header for header in headers if len(header[1]) <= _LONGEST_COPIED)
+        all_headers = ((ID, event.id.encode()), (KIND, event.kind.encode()), *self._headers, *copied)
         value = self._encode(event, recipient)
         sent = self._producer.produce(topic, partition, event.flow_id.encode(), value, all_headers, LaneLost)
         placed: Future[tuple[str, int]] = asyncio.get_running_loop().create_future()
@@ -118,7 +123,10 @@ class KafkaDeadLetters:
         self._coordinates_only = coordinates_only
 
     async def put(self, letter: DeadLetter) -> None:
-        """Returns once acknowledged; raises KafkaUnavailable. A value too large for the topic is replaced by its SHA-256 and size."""
+        """Returns once acknowledged; raises KafkaUnavailable. A value too large for the topic is replaced by its SHA-256 and size.
+
+        Such a letter leaves out the record's own headers, too, and a key of more than 16 kB.
+        """
         headers = letter_headers(letter)
         if self._coordinates_only:
             await self._produce(None, None, headers)
@@ -133,7 +141,8 @@ class KafkaDeadLetters:
             else:
                 return
         self._metrics.dead_letters_truncated.inc()
-        await self._produce(record.key, None, (*headers, *_stand_in(record.value or b"")))
+        key = None if record.key is not None and len(record.key) > _LONGEST_KEY else record.key
+        await self._produce(key, None, (*headers, *_stand_in(record.value or b"")))
 
     async def _produce(self, key: bytes | None, value: bytes | None, headers: Sequence[tuple[str, bytes | None]]) -> None:
         await self._producer.produce(self._topic, -1, key, value, headers, KafkaUnavailable)
@@ -184,7 +193,7 @@ def letter_headers(letter: DeadLetter) -> tuple[tuple[str, bytes], ...]:
 
 def _kept(record: Record, name: str, otherwise: str) -> str:
     found = record.header(name)
-    return otherwise if found is None else found.decode(errors="replace")
+    return otherwise if found is None or len(found) > _LONGEST_KEPT else found.decode(errors="replace")
 
 
 def _stand_in(value: bytes) -> tuple[tuple[str, bytes], ...]:

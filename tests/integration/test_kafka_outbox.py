@@ -140,6 +140,31 @@ async def test_too_large_a_value_is_replaced_by_its_hash(process: Process, topic
     assert process.metrics.registry.get_sample_value("failover_dead_letters_truncated_total") == 1
 
 
+@pytest.mark.parametrize("large", ["key", "header", "origin"])
+async def test_no_record_is_too_large_for_a_letter(process: Process, topic: NewTopicName, large: str) -> None:
+    """Whatever of a record is too large for the topic, its letter is written: else its lane would stand still for ever."""
+    name = topic("dead-letters", config={"max.message.bytes": "20000"})
+    noise = b"".join(hashlib.sha256(b"%d" % number).digest() for number in range(1000))
+    record = {
+        "key": replace(RECORD, key=noise),
+        "header": replace(RECORD, headers=(("anything", noise),)),
+        "origin": replace(RECORD, headers=(("failover.original.topic", noise),)),
+    }[large]
+    await KafkaDeadLetters(process.producer, name, process.metrics).put(replace(LETTER, record=record))
+    (found,) = await written(process, name)
+    assert found.header("failover.reason") == b"BAD_JSON"
+
+
+async def test_a_header_that_no_topic_takes_is_not_copied(process: Process, topic: NewTopicName) -> None:
+    """An input's header may be larger than the outputs' topics allow; the event goes out without it."""
+    name = topic("sends")
+    outbox = KafkaOutbox(process.producer, process.pool, {"send": name}, {name: 1}, lambda _event, _to: b"body")
+    headers = (("traceparent", b"00-1"), ("tracestate", b"x" * 8_193))
+    await outbox.emit(LaneId("in", 0), OutputEvent("id-1", "send", "flow-1", {}), None, headers)
+    (found,) = await written(process, name)
+    assert (found.header("traceparent"), found.header("tracestate")) == (b"00-1", None)
+
+
 async def test_coordinates_only_leaves_the_record_out(process: Process, topic: NewTopicName) -> None:
     """With ``privacy.dead_letters: coordinates`` neither key nor value nor a header of the record is copied."""
     name = topic("dead-letters")
