@@ -22,6 +22,7 @@ import orjson
 from connector.adapters import avro
 from connector.adapters.registry import Schemas
 from connector.core import cloudevents
+from connector.core.contain import contain
 from connector.core.model import Notification, Record
 from connector.core.notification import to_notification
 from connector.errors import Undecodable
@@ -51,7 +52,8 @@ class RecordDecoder:
 
     async def decode(self, record: Record) -> Notification:
         """Raises Undecodable (dead letter) or RegistryUnavailable (wait)."""
-        return to_notification(record, await self.content(record), self._fields)
+        content = await self.content(record)
+        return contain(Undecodable, lambda: to_notification(record, content, self._fields))
 
     async def content(self, record: Record) -> object:
         """The record's value as decoded, of any shape. Raises as ``decode``."""

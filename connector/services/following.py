@@ -56,6 +56,7 @@ async def poll(lane: Lane, live: Live) -> None:
     lane.parts.metrics.polls.labels(result).inc()
     if overdue and not live.flow.finished:
         lane.parts.metrics.silent_flows.labels(facts.api.value).inc()
+        log.warning("flow_silent", lane=str(lane.id), flow_id=live.id)
         await lane.settle(live, Silent())
 
 

@@ -193,6 +193,8 @@ class Lane:
             except KafkaUnavailable as error:
                 raise LaneLost("dead_letter_unavailable") from error
             self.parts.metrics.dead_letters.labels(unsendable.letter.reason).inc()
+            letter = unsendable.letter
+            log.warning("dead_letter", record=letter.record.coordinates, reason=letter.reason, path=letter.path, flow_id=letter.flow_id)
         await self.settle(live, unsendable.end)
 
     async def _post(self, live: Live, request: Request) -> Retry | None:
@@ -209,6 +211,8 @@ class Lane:
                 await self.settle(live, outcome)
         finally:
             self.parts.throttle.leave()
+        if isinstance(outcome, Doubt) and not live.flow.state.settled:
+            log.warning("flow_in_doubt", lane=str(self.id), flow_id=live.id, attempt=live.flow.attempt, reason=outcome.reason)
         if live.flow.state.settled or isinstance(outcome, Doubt):
             live.tries = 0
             return None

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from connector.core import identity, rows
+from connector.core.contain import contain
 from connector.core.flow import Ended, Facts, Flow, State
 from connector.core.model import DeadLetter, Notification, Record, Request
 from connector.core.request import build
@@ -47,7 +48,7 @@ async def plan(lane: Lane, record: Record, notification: Notification) -> list[L
         matched = [(name, rules.rule(name)) for name in missing]
     else:
         try:
-            matched = [(rule.name, rule) for rule in rules.route(notification)]
+            matched = [(rule.name, rule) for rule in contain(Unbuildable, lambda: rules.route(notification))]
         except Unbuildable as error:
             return [_refused(lane, record, notification, digest, error)]
         siblings = tuple(name for name, _ in matched) or ("",)
@@ -84,6 +85,7 @@ async def _meet(lane: Lane, record: Record, digest: bytes) -> tuple[tuple[str, .
     missing = [name for name in siblings if name not in known]
     if not missing:
         lane.parts.metrics.duplicates.inc()
+        log.info("duplicate_event", lane=str(lane.id), offset=record.offset)
         if event is not None and event.unwritten:
             event.waiting.append(record.offset)
         else:
@@ -123,7 +125,9 @@ def _flow(
 def build_request(lane: Lane, notification: Notification, rule: Rule, flow_id: str, attempt: int, digest: bytes) -> Request:
     """The message of one attempt. Raises Unbuildable."""
     url = lane.parts.callback_url(lane.id, flow_id, attempt, digest)
-    return build(notification, rule, identity.attempt_id(flow_id, attempt), url, lane.parts.policy.otp_label_visible)
+    return contain(
+        Unbuildable, lambda: build(notification, rule, identity.attempt_id(flow_id, attempt), url, lane.parts.policy.otp_label_visible)
+    )
 
 
 def _refused(lane: Lane, record: Record, notification: Notification | None, digest: bytes, error: InputError) -> Live:
