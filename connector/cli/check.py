@@ -28,7 +28,7 @@ def check(config: ConfigFile = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
     """
     problems: list[Problem] = []
     warnings: list[Problem] = []
-    table = _checked(config, problems, warnings)
+    table = checked(config, problems, warnings)
     if as_json:
         rules = [_as_data(rule) for rule in table.rules] if table else []
         version = table.version if table else None
@@ -44,8 +44,8 @@ def check(config: ConfigFile = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
         sys.stdout.write(f"\n{len(table.rules)} rules, version {table.version}: good\n")
 
 
-def _checked(config: Path, problems: list[Problem], warnings: list[Problem]) -> RoutingTable | None:
-    """The rules, also when the settings are wrong (then those beside them), so that one run shows all."""
+def checked(config: Path, problems: list[Problem], warnings: list[Problem]) -> RoutingTable | None:
+    """The rules, also when the settings are wrong (then those beside them), so that one run shows all; ``run`` starts on the same terms."""
     from connector.rules_file import load_rules  # noqa: PLC0415 - keeps --help fast
     from connector.settings import advice  # noqa: PLC0415 - keeps --help fast
     from connector.unenforced import unenforced  # noqa: PLC0415 - keeps --help fast

@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
+from connector.cli.check import checked
 from connector.cli.options import DEFAULT_CONFIG, ConfigFile, read_settings
+from connector.errors import ConfigError, Problem
 
 
 class Role(enum.StrEnum):
@@ -26,6 +28,10 @@ def run(
 
     Stops gracefully: no new input, open sends end within shutdown.grace. A second signal cuts them.
     """
+    problems: list[Problem] = []
+    checked(config, problems, [])
+    if problems:
+        raise ConfigError(tuple(problems))
     settings = read_settings(config)
 
     import uvloop  # noqa: PLC0415 - keeps --help fast
