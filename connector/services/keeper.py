@@ -38,6 +38,7 @@ class Keeper:
         self._grace_s = 0.0
         # Not bounded here: the backlog holds the input long before, and a bounded queue would let one lane stop the others' intake.
         self._records: asyncio.Queue[Record] = asyncio.Queue()
+        self._on_their_way: tuple[asyncio.Future[tuple[str, int]], ...] = ()
         self._hearing = asyncio.Semaphore(_CALLBACKS_AT_ONCE)
         self._enter("claiming")
 
@@ -60,7 +61,7 @@ class Keeper:
                 break
             self._enter("claiming")
             backoff_s = _FIRST_BACKOFF_S if self.parts.clock.boot() - started > _STEADY_S else min(backoff_s * 2, _LAST_BACKOFF_S)
-            await self._unless_stopped(self.parts.clock.sleep(backoff_s * (0.5 + self.parts.chance())))
+            await self._unless_stopped(self._pause(backoff_s))
         self._enter("gone")
 
     def stop(self, grace_s: float) -> None:
@@ -117,8 +118,15 @@ class Keeper:
             self.lane = None
             self.parts.feed.unfollow(self.id)
             if lane is not None:
+                self._on_their_way = lane.emitter.unacked()
                 lane.writer.lose("closed")
                 lane.backlog.clear()
+
+    async def _pause(self, backoff_s: float) -> None:
+        """Before the next claim: what this process itself still has on its way must be in the outputs, or lost, when their tail is read."""
+        await self.parts.clock.sleep(backoff_s * (0.5 + self.parts.chance()))
+        if self._on_their_way:
+            await asyncio.wait(self._on_their_way)
 
     async def _unless_stopped(self, work: Coroutine[None, None, T]) -> T | None:
         """What ``work`` gives or raises; None: stopped meanwhile."""

@@ -125,6 +125,23 @@ async def test_an_output_that_fails_drops_the_lane_and_comes_once(world: World) 
     assert len(world.outputs("sends")) == len(world.outputs("statuses")) == 2
 
 
+async def test_a_claim_waits_for_the_outputs_of_its_own_process(world: World) -> None:
+    """Still on their way when the lane is dropped, they are not in the tail yet: they must not be emitted again."""
+    process = await Process(world).start()
+    process.outbox.held_topics = {"statuses"}
+    await process.put(world.record(), seconds=1)
+    process.lane.writer.lose("test")
+    await world.clock.advance(10)
+    assert process.intake.keepers[LANE].state == "claiming"
+    process.outbox.held_topics = set()
+    process.outbox.land()
+    await world.clock.advance(5)
+    assert process.intake.ready
+    assert_complete(world)
+    assert len(world.outputs("statuses")) == 1
+    await process.stop()
+
+
 async def test_the_next_owner_fills_in_the_recipient(world: World) -> None:
     """No row holds a phone; it is read from the input again."""
     first = await Process(world).start()
@@ -444,7 +461,8 @@ class Storm:
         self.process.journal.land()
         self.process.outbox.held_topics = set()
         self.process.outbox.land()
-        await self.world.clock.advance(400)
+        for _ in range(100):
+            await self.world.clock.advance(4)
 
 
 @pytest.mark.parametrize("seed", range(20))
