@@ -22,9 +22,9 @@ from confluent_kafka.admin import AdminClient
 from connector.adapters.kafka_admin import KafkaTopics
 from connector.adapters.kafka_mock import MockCluster
 from connector.adapters.kafka_topics import Role, TopicPlan
-from connector.cli.cluster import kafka_options, topic_plans
 from connector.settings import Settings, load_settings
 from connector.simulator import Simulator, SimulatorOptions
+from connector.wiring import kafka_options, topic_plans
 
 LANES: Final = 4
 _OUTPUT_PARTITIONS: Final = 2
@@ -81,7 +81,7 @@ class Place:
 
 @asynccontextmanager
 async def open_place(kafka: str | None, seed: int, *, keep: bool) -> AsyncIterator[Place]:
-    """Set it all up; at the end everything is taken away, but with ``keep`` a real broker's topics and the folder stay.
+    """Set it all up; at the end everything is taken away, but with ``keep`` a real broker's topics, and the folder that tells of them.
 
     Raises KafkaUnavailable, or OSError where no port is free.
     """
@@ -91,7 +91,7 @@ async def open_place(kafka: str | None, seed: int, *, keep: bool) -> AsyncIterat
         )
         await simulator.start()
         stack.push_async_callback(simulator.stop)
-        folder = stack.enter_context(_folder(keep=keep))
+        folder = stack.enter_context(_folder(keep=keep and kafka is not None))
         cluster = None if kafka else stack.enter_context(MockCluster())
         bootstrap = kafka or (cluster.bootstrap_servers if cluster else "")
         prefix = f"demo-{uuid.uuid4().hex[:6]}." if kafka else ""

@@ -41,6 +41,7 @@ async def run(plan: Plan, kafka: str | None, *, keep: bool, as_json: bool) -> in
         show = Show(plan, place, screen)
         try:
             if not await _unless(stopped, show, screen):
+                sys.stderr.write("stopped before the end: nothing was checked\n")
                 return 1
             seconds = screen.now_s
             checks = await _examined(show, keep=keep)
