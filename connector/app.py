@@ -1,4 +1,4 @@
-"""The composition root: opens the adapters, wires the lanes, runs them, and takes everything down in order.
+"""The composition root: opens the adapters, runs the lanes on them, takes all down in order (``wiring``: what each is made with).
 
 Stop order: not ready → lanes drain (intake, what has not begun, what is under way, checkpoint, commit) → leave the group → callbacks →
 producer → the provider's connections → admin port.
@@ -8,44 +8,35 @@ from __future__ import annotations
 
 import asyncio
 import os
-import random
-import secrets
 import signal
-import socket
-import time
 from asyncio import TaskGroup
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from typing import Literal, TypeVar
 
-from connector import __version__
+from connector import __version__, wiring
 from connector.adapters.callback_codec import decode_callback, encode_callback
-from connector.adapters.decode import RecordDecoder
+from connector.adapters.clock import SystemClock
 from connector.adapters.encode import EventEncoder
 from connector.adapters.http_server import HttpServer, admin_app, callbacks_app
 from connector.adapters.kafka_admin import KafkaTopics
 from connector.adapters.kafka_callbacks import KafkaCallbackFeed
 from connector.adapters.kafka_group import GroupSource
-from connector.adapters.kafka_journal import KafkaJournal
-from connector.adapters.kafka_outbox import KafkaCallbackSink, KafkaDeadLetters, KafkaOutbox
+from connector.adapters.kafka_outbox import KafkaCallbackSink
 from connector.adapters.kafka_producer import KafkaProducer
-from connector.adapters.kafka_reader import KafkaPast, ReadingPool
+from connector.adapters.kafka_reader import ReadingPool
 from connector.adapters.registry import SchemaRegistry
-from connector.adapters.routee import Routee, RouteeOptions
-from connector.cli.cluster import kafka_options, topic_plans
-from connector.core import identity
-from connector.core.model import MessageClass
+from connector.adapters.routee import Routee
 from connector.core.routing import RoutingTable
 from connector.errors import ConfigError, KafkaUnavailable, RegistryUnavailable
 from connector.logs import get_logger
 from connector.metrics import Metrics, process_registry
 from connector.rules_file import load_rules
 from connector.services import breakers, gauges
-from connector.services.callbacks import Ingress, callback_urls
+from connector.services.callbacks import Ingress
 from connector.services.intake import Intake
-from connector.services.parts import Parts, Policy
-from connector.services.throttle import Throttle
-from connector.settings import Settings, milliseconds, redacted
+from connector.services.stopping import unless
+from connector.settings import Settings, redacted
 from connector.unenforced import unenforced
 
 Role = Literal["all", "worker", "ingress"]
@@ -53,22 +44,6 @@ T = TypeVar("T")
 log = get_logger("app")
 _TELL_EVERY_S = 2.0
 _FLUSH_S = 5.0
-
-
-class SystemClock:
-    """The machine's time."""
-
-    def now_ms(self) -> int:
-        """Wall clock, epoch milliseconds."""
-        return time.time_ns() // 1_000_000
-
-    def boot(self) -> float:
-        """Seconds; counts suspended time where the system can (Linux)."""
-        return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
-
-    async def sleep(self, seconds: float) -> None:
-        """Sleep; at once when ``seconds`` is not positive."""
-        await asyncio.sleep(max(0.0, seconds))
 
 
 class Connector:
@@ -80,9 +55,8 @@ class Connector:
         self.rules = rules
         self.clock = SystemClock()
         self.metrics = Metrics(process_registry())
-        self.options = kafka_options(settings)
+        self.options = wiring.kafka_options(settings)
         self.intake: Intake | None = None
-        self.topic_ids: Mapping[str, str] = {}
         self.started_up = False
         self.stopping = asyncio.Event()
         self.metrics.build_info.labels(__version__).set(1)
@@ -116,13 +90,14 @@ class Connector:
             admin = HttpServer(admin_app(self, self.metrics), self.settings.admin.listen, "admin.listen")
             await admin.start()
             stack.push_async_callback(admin.stop, 1.0)
-            counts = await self._unless_stopped(self._await_kafka())
-            if counts is not None:
-                await self._serve(stack, counts)
+            topics = await unless(self.stopping, self._await_kafka())
+            if topics is not None:
+                await self._serve(stack, topics)
         log.info("stopped", code=0)
         return 0
 
-    async def _serve(self, stack: AsyncExitStack, counts: Mapping[str, int]) -> None:
+    async def _serve(self, stack: AsyncExitStack, topics: wiring.Topics) -> None:
+        """Callbacks, lanes, or both, as the role says."""
         producer = KafkaProducer(self.options, self.metrics)
         stack.push_async_callback(producer.close, _FLUSH_S)
         if self.role != "worker" and self.settings.callbacks.public_url is not None:
@@ -135,31 +110,38 @@ class Connector:
             self.started_up = True
             await self.stopping.wait()
             return
-        await self._work(stack, producer, counts)
-
-    async def _work(self, stack: AsyncExitStack, producer: KafkaProducer, counts: Mapping[str, int]) -> None:
-        """The lanes, until asked to stop."""
         registry = self._registry(stack)
-        encoder = EventEncoder(
-            self.settings.format.output,
-            registry=registry,
-            privacy=self.settings.privacy.recipient,
-            pepper=self.settings.pepper,
-            topics={"send": self.settings.topics.sends, "status": self.settings.topics.statuses},
-        )
-        if await self._unless_stopped(self._await_registry(encoder)) is None:
-            return
-        routee = Routee(self._routee_options())
+        encoder = wiring.encoder(self.settings, registry)
+        if await unless(self.stopping, self._await_registry(encoder)):
+            await self._work(self._open(stack, producer, registry, encoder), topics)
+
+    def _open(
+        self, stack: AsyncExitStack, producer: KafkaProducer, registry: SchemaRegistry | None, encoder: EventEncoder
+    ) -> wiring.Opened:
+        """What only a worker needs. Nobody joins the group yet."""
+        routee = Routee(wiring.routee_options(self.settings, self.metrics))
         stack.push_async_callback(routee.aclose)
-        parts, source, feed = self._parts(stack, producer, routee, registry, encoder, counts)
-        weights = self.settings.topics.notifications
-        total = sum(weight * counts[topic] for topic, weight in weights.items())
-        self.intake = Intake(parts, lambda lanes: sum(weights[lane.topic] for lane in lanes) / total)
+        pool = ReadingPool(self.options, self.metrics)
+        stack.push_async_callback(pool.close)
+        return wiring.Opened(
+            producer=producer,
+            pool=pool,
+            source=GroupSource(self.options, tuple(self.settings.topics.notifications), self.metrics),
+            feed=KafkaCallbackFeed(self.options, self.metrics, decode_callback),
+            routee=routee,
+            registry=registry,
+            encoder=encoder,
+        )
+
+    async def _work(self, opened: wiring.Opened, topics: wiring.Topics) -> None:
+        """The lanes, until asked to stop."""
+        parts = wiring.parts(self.settings, opened, topics, self.clock, self.metrics, lambda: self.rules)
+        self.intake = Intake(parts, wiring.share_of(self.settings, topics.partitions))
         async with TaskGroup() as tasks:
             working = [
                 tasks.create_task(parts.throttle.run()),
-                tasks.create_task(breakers.watch(parts.throttle, routee, self.clock, parts.policy.breaker_probe_s)),
-                tasks.create_task(self._tell(source, self.intake)),
+                tasks.create_task(breakers.watch(parts.throttle, opened.routee, self.clock, parts.policy.breaker_probe_s)),
+                tasks.create_task(self._tell(opened.source, self.intake)),
             ]
             intake = tasks.create_task(self.intake.run())
             self.started_up = True
@@ -167,87 +149,34 @@ class Connector:
             await asyncio.wait({intake, tasks.create_task(self.stopping.wait())}, return_when=asyncio.FIRST_COMPLETED)
             self.stopping.set()
             await self.intake.stop(self.settings.shutdown.grace.total_seconds())
-            await source.close()
-            await feed.close()
+            await opened.source.close()
+            await opened.feed.close()
             for task in working:
                 task.cancel()
 
-    def _parts(
-        self,
-        stack: AsyncExitStack,
-        producer: KafkaProducer,
-        routee: Routee,
-        registry: SchemaRegistry | None,
-        encoder: EventEncoder,
-        counts: Mapping[str, int],
-    ) -> tuple[Parts, GroupSource, KafkaCallbackFeed]:
-        settings, metrics = self.settings, self.metrics
-        pool = ReadingPool(self.options, metrics)
-        stack.push_async_callback(pool.close)
-        source = GroupSource(self.options, tuple(settings.topics.notifications), metrics)
-        feed = KafkaCallbackFeed(self.options, metrics, decode_callback)
-        policy = _policy(settings)
-        topics = {"send": settings.topics.sends, "status": settings.topics.statuses}
-        parts = Parts(
-            clock=self.clock,
-            source=source,
-            decoder=RecordDecoder(settings.format.input, settings.fields, registry=registry),
-            past=KafkaPast(pool),
-            journal=KafkaJournal(self.options.group_id, producer, pool),
-            outbox=KafkaOutbox(producer, pool, topics, counts, encoder.encode, content_type=encoder.content_type),
-            dead_letters=KafkaDeadLetters(
-                producer, settings.topics.dead_letters, metrics, coordinates_only=settings.privacy.dead_letters == "coordinates"
-            ),
-            sender=routee,
-            tracking=routee,
-            feed=feed,
-            throttle=Throttle(
-                self.clock,
-                metrics,
-                settings.routee.rate,
-                settings.routee.max_in_flight,
-                settings.poll_share,
-                policy.breaker_probe_s,
-            ),
-            metrics=metrics,
-            policy=policy,
-            rules=lambda: self.rules,
-            callback_url=callback_urls(settings.callbacks.public_url, settings.callbacks.keys),
-            pseudonym=lambda value: identity.pseudonym(settings.pepper, value),
-            chance=random.random,
-            nonce=lambda: secrets.token_hex(12),
-            topic_ids=self.topic_ids,
-            host=f"{socket.gethostname()}/{os.getpid()}",
-        )
-        return parts, source, feed
+    async def _tell(self, source: GroupSource, intake: Intake) -> None:
+        """What is better counted now and then than kept up."""
+        while True:
+            for topic, lag in source.lag().items():
+                self.metrics.lag_seconds.labels(topic).set(lag.seconds)
+            gauges.tell(self.metrics, intake.lanes, self.clock.now_ms())
+            await self.clock.sleep(_TELL_EVERY_S)
 
     # ------------------------------------------------------------------------------------------------------------- waiting
 
-    async def _unless_stopped(self, work: Awaitable[T]) -> T | None:
-        """The result of ``work``, or None when a stop was asked for first."""
-        task = asyncio.ensure_future(work)
-        stop = asyncio.ensure_future(self.stopping.wait())
-        try:
-            await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
-            return task.result() if task.done() else None
-        finally:
-            task.cancel()
-            stop.cancel()
-
-    async def _await_kafka(self) -> Mapping[str, int]:
-        """Partition counts, once the broker is there and its topics are right. Raises ConfigError for wrong topics."""
+    async def _await_kafka(self) -> wiring.Topics:
+        """The topics, once the broker is there and they are right. Raises ConfigError for wrong topics."""
         topics = KafkaTopics(self.options)
-        plans = topic_plans(self.settings, shadow=False)
-        return await self._retry("kafka_unavailable", lambda: asyncio.to_thread(self._check_topics, topics, plans))
+        return await self._retry("kafka_unavailable", lambda: asyncio.to_thread(self._check_topics, topics))
 
-    def _check_topics(self, topics: KafkaTopics, plans: tuple[object, ...]) -> Mapping[str, int]:
+    def _check_topics(self, topics: KafkaTopics) -> wiring.Topics:
+        plans = wiring.topic_plans(self.settings, shadow=False)
         if self.settings.topics.create:
-            created = topics.create(plans, replication_factor=self.settings.topics.replication_factor)  # type: ignore[arg-type]
-            for name in created.created:
+            for name in topics.create(plans, replication_factor=self.settings.topics.replication_factor).created:
                 log.info("topic_created", topic=name)
-        topics.require(plans)  # type: ignore[arg-type]
-        self.topic_ids = topics.ids(tuple(self.settings.topics.notifications))
-        return {name: metadata.partitions for name, metadata in topics.metadata().items()}
+        topics.require(plans)
+        ids = topics.ids(tuple(self.settings.topics.notifications))
+        return wiring.Topics({name: metadata.partitions for name, metadata in topics.metadata().items()}, ids)
 
     async def _await_registry(self, encoder: EventEncoder) -> bool:
         await self._retry("registry_unavailable", encoder.prepare)
@@ -271,71 +200,30 @@ class Connector:
         stack.push_async_callback(registry.close)
         return registry
 
-    def _routee_options(self) -> RouteeOptions:
-        routee = self.settings.routee
-        otp_secret = routee.otp.application_secret
-        return RouteeOptions(
-            auth_url=routee.auth_url,
-            base_url=routee.base_url,
-            application_id=routee.application_id,
-            application_secret=routee.application_secret.get_secret_value(),
-            otp_application_id=routee.otp.application_id,
-            otp_application_secret=otp_secret.get_secret_value() if otp_secret else None,
-            timeout_s=routee.timeout.total_seconds(),
-            max_connections=routee.max_in_flight,
-            ca_file=str(routee.ca_file) if routee.ca_file else None,
-            proxy=routee.proxy,
-            on_token=lambda result: self.metrics.token_requests.labels(result).inc(),
-            on_answer=lambda _api, seconds: self.metrics.provider_seconds.observe(seconds),
-        )
-
-    async def _tell(self, source: GroupSource, intake: Intake) -> None:
-        """What is better counted now and then than kept up."""
-        while True:
-            for topic, lag in source.lag().items():
-                self.metrics.lag_seconds.labels(topic).set(lag.seconds)
-            gauges.tell(self.metrics, intake.lanes, self.clock.now_ms())
-            await self.clock.sleep(_TELL_EVERY_S)
-
-
-def _policy(settings: Settings) -> Policy:
-    return Policy(
-        lease_s=settings.lane.lease.total_seconds(),
-        timeout_s=settings.routee.timeout.total_seconds(),
-        provider_lag_s=settings.lane.provider_lag.total_seconds(),
-        transactional_wait_s=settings.doubt.transactional_wait.total_seconds(),
-        give_up_s=settings.doubt.give_up.total_seconds(),
-        expiry_ms={kind: milliseconds(settings.expiry.of(kind)) for kind in MessageClass},
-        dedup_window_ms=milliseconds(settings.lane.dedup_window),
-        poll_schedule_s=tuple(step.total_seconds() for step in settings.polling.schedule),
-        flow_deadline_s=settings.polling.flow_deadline.total_seconds(),
-        buffer_records=settings.lane.buffer.records,
-        buffer_bytes=settings.lane.buffer.bytes,
-        otp_label_visible=settings.routee.otp_label_visible,
-        copy_headers=settings.topics.copy_headers,
-    )
-
 
 async def run(settings: Settings, role: Role) -> int:
-    """Run until SIGTERM or SIGINT; a second one cuts what is under way. Gives the exit code. Raises ConfigError."""
+    """Run until SIGTERM or SIGINT; a second one cuts what is under way. Gives the exit code. Raises ConfigError.
+
+    To be the loop's main task: a second signal cancels it.
+    """
     rules, _ = load_rules(settings.rules, os.environ)
     if problems := unenforced(settings, rules):
         raise ConfigError(problems)
     connector = Connector(settings, role, rules)
-    running = asyncio.ensure_future(connector.run())
-    loop = asyncio.get_running_loop()
+    running = asyncio.current_task()
 
     def stop() -> None:
-        if connector.stopping.is_set():
+        if connector.stopping.is_set() and running is not None:
             running.cancel()
             return
         log.info("stopping")
         connector.stopping.set()
 
+    loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
     try:
-        return await running
+        return await connector.run()
     except asyncio.CancelledError:
         log.warning("stopped", code=1)
         return 1

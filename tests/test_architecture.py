@@ -31,7 +31,9 @@ LAYERS: dict[str, frozenset[str]] = {
     "services": frozenset({"services", "ports", "core", "errors", "metrics", "logs"}),
     "adapters": frozenset({"adapters", "ports", "core", "errors", "metrics", "logs"}),
     "simulator": frozenset({"simulator", "core", "errors"}),
-    "demo": frozenset({"demo", "simulator", "cli", "settings", "adapters", "core", "errors", "logs"}),  # cli: only its cluster module
+    "unenforced": frozenset({"settings", "core", "errors"}),
+    "wiring": frozenset({"settings", "services", "adapters", "ports", "core", "errors", "metrics"}),  # where services meet adapters
+    "demo": frozenset({"demo", "simulator", "wiring", "settings", "adapters", "core", "errors", "logs"}),
 }
 EVERYTHING = frozenset({"app", "cli", "__main__"})  # the composition root and the command line may import all
 
@@ -52,8 +54,8 @@ BARE_TASKS: dict[str, str] = {
     "connector.adapters.http_socket": "connect() awaits all it began, and cancels all but the winner in its finally",
     "connector.adapters.registry": "one lookup for many askers: each awaits it, shielded, so that none takes it from the others",
     "connector.adapters.single_flight": "the same for any work; aclose() cancels and awaits it",
-    "connector.services.keeper": "_unless_stopped() waits for the first of the two, and ends the other before it returns",
-    "connector.services.rows": "a gap's read is begun from a delivery report; it tells its end to the writer itself, by lose() or going on",
+    "connector.services.rows": "a gap's read is begun from a delivery report; its end, whatever it is, is heard by _gap_read()",
+    "connector.services.stopping": "unless() waits for the first of the two, and ends the other before it returns",
     "connector.simulator.posting": "workers, cancelled and awaited by stop()",
     "connector.simulator.wire": "belongs to its connection, which cancels it when it is lost",
 }

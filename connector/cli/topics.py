@@ -26,7 +26,7 @@ def create(
 
     With --grow, journals and callbacks topics follow an input topic that got more partitions.
     """
-    from connector.cli.cluster import topic_plans  # noqa: PLC0415 - keeps --help fast
+    from connector.wiring import topic_plans  # noqa: PLC0415 - keeps --help fast
 
     settings = read_settings(config)
     plans = topic_plans(settings, shadow=True)
@@ -48,7 +48,7 @@ def verify(config: ConfigFile = DEFAULT_CONFIG, as_json: AsJson = False) -> None
     Exit code 1 when something must be mended; notes alone are 0.
     """
     from connector.adapters.kafka_topics import Severity  # noqa: PLC0415 - keeps --help fast
-    from connector.cli.cluster import topic_plans  # noqa: PLC0415 - keeps --help fast
+    from connector.wiring import topic_plans  # noqa: PLC0415 - keeps --help fast
 
     settings = read_settings(config)
     plans = topic_plans(settings, shadow=True)
@@ -68,7 +68,7 @@ def verify(config: ConfigFile = DEFAULT_CONFIG, as_json: AsJson = False) -> None
 def _topics(settings: Settings) -> KafkaTopics:
     from connector import logs  # noqa: PLC0415 - keeps --help fast
     from connector.adapters.kafka_admin import KafkaTopics  # noqa: PLC0415 - keeps --help fast
-    from connector.cli.cluster import kafka_options  # noqa: PLC0415 - keeps --help fast
+    from connector.wiring import kafka_options  # noqa: PLC0415 - keeps --help fast
 
     logs.configure("warning", "console")  # librdkafka says there what it cannot reach
     return KafkaTopics(kafka_options(settings))

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from asyncio import TaskGroup
-from collections.abc import Coroutine
-from typing import TypeVar
 
 from connector.core.flow import State
 from connector.core.model import Record
@@ -18,8 +16,8 @@ from connector.services.claim import Claimed, claim
 from connector.services.lane import Lane
 from connector.services.live import Live
 from connector.services.parts import Parts
+from connector.services.stopping import unless
 
-T = TypeVar("T")
 log = get_logger("keeper")
 _CALLBACKS_AT_ONCE = 256
 _FIRST_BACKOFF_S, _LAST_BACKOFF_S = 0.2, 5.0
@@ -61,7 +59,7 @@ class Keeper:
                 break
             self._enter("claiming")
             backoff_s = _FIRST_BACKOFF_S if self.parts.clock.boot() - started > _STEADY_S else min(backoff_s * 2, _LAST_BACKOFF_S)
-            await self._unless_stopped(self._pause(backoff_s))
+            await unless(self._stop, self._pause(backoff_s))
         self._enter("gone")
 
     def stop(self, grace_s: float) -> None:
@@ -95,7 +93,7 @@ class Keeper:
     async def _tenure(self) -> None:
         """From CLAIM to the last commit of one epoch. Raises an exception group."""
         self._records = asyncio.Queue()
-        claimed = await self._unless_stopped(claim(self.id, self.parts))
+        claimed = await unless(self._stop, claim(self.id, self.parts))
         if claimed is None:
             return
         lane = None
@@ -127,17 +125,6 @@ class Keeper:
         await self.parts.clock.sleep(backoff_s * (0.5 + self.parts.chance()))
         if self._on_their_way:
             await asyncio.wait(self._on_their_way)
-
-    async def _unless_stopped(self, work: Coroutine[None, None, T]) -> T | None:
-        """What ``work`` gives or raises; None: stopped meanwhile."""
-        working = asyncio.ensure_future(work)
-        stopping = asyncio.ensure_future(self._stop.wait())
-        try:
-            await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            return working.result() if working.done() else None
-        finally:
-            working.cancel()
-            stopping.cancel()
 
     async def _adopt(self, lane: Lane, claimed: Claimed) -> None:
         """Every flow that is not settled gets a row of this epoch before anybody acts on it; order of keys is by input offset."""
