@@ -196,6 +196,8 @@ def _answer(flow: Flow, answer: Rejected | NotSent | Refused | Doubt, target: St
             return replace(recorded, state=target, reason=answer.reason, ever_posted=True)
         case Doubt():
             return replace(recorded, state=target, reason=answer.reason, ever_posted=True, ever_doubted=True, due_ms=None)
+        case _:
+            assert_never(answer)
 
 
 def _end(flow: Flow, target: State, reason: str | None, detail: str | None, now_ms: int) -> Flow:
