@@ -21,7 +21,10 @@ _HOPELESS = frozenset({State.UNROUTED, State.INVALID})
 
 
 def next_poll_ms(lane: Lane, live: Live) -> int:
-    """The next point of the schedule after the last news, with jitter from the flow's hash; at the latest the flow's deadline."""
+    """The next point of the schedule after the last news, with jitter from the flow's hash; at the latest the flow's deadline.
+
+    Behind the schedule's end its last step is repeated: a flow found silent after an outage is asked about soon, too.
+    """
     policy = lane.parts.policy
     flow = live.flow
     now_ms = lane.parts.clock.now_ms()
@@ -30,7 +33,9 @@ def next_poll_ms(lane: Lane, live: Live) -> int:
     if live.poll_deferred:  # its budget was spent: a little later instead of at the next point
         return min(deadline_ms, now_ms + int(_DEFERRED_MS * jitter))
     points = (flow.changed_at_ms + int(point * 1000 * jitter) for point in policy.poll_schedule_s)
-    return min(deadline_ms, next((point for point in points if point > now_ms), deadline_ms))
+    last_ms = int(policy.poll_schedule_s[-1] * 1000 * jitter)
+    later_ms = now_ms + last_ms - (now_ms - flow.changed_at_ms) % last_ms
+    return min(deadline_ms, next((point for point in points if point > now_ms), later_ms))
 
 
 def _deadline_ms(lane: Lane, flow: Flow) -> int:
