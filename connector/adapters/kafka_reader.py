@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
@@ -67,8 +67,11 @@ class Seat:
             return await asyncio.shield(call)
         except asyncio.CancelledError:
             self.cut.set()
-            await asyncio.wait([call])
+            while not call.done():  # a draining lane cancels again and again; the seat is nobody else's before its thread is free
+                with suppress(asyncio.CancelledError):
+                    await asyncio.wait([call])
             self.cut.clear()
+            call.exception()
             raise
 
     def _guarded(self, function: Callable[[Consumer], T]) -> T:
@@ -144,7 +147,9 @@ class ReadingPool:
         _assign(consumer, log.topic, log.partition, first)
         try:
             heard = time.monotonic()
-            while cursor.position <= last and cursor.ended is None and not cut.is_set():
+            while cursor.position <= last and cursor.ended is None:
+                if cut.is_set():
+                    raise KafkaUnavailable("reading: cut off")  # never a part as if it were all: what is missing would count as gone
                 batch, moved = _turn(consumer, cursor, min(last - cursor.position + 1, BATCH))
                 heard = self._still_patient(heard, moved=moved)
                 if batch and _offset(batch[0]) < first:

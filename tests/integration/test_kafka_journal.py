@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 
 import pytest
 
-from connector.adapters.kafka_client import KafkaOptions, journal_topic
-from connector.adapters.kafka_reader import ReadingPool
+from connector.adapters.kafka_client import KafkaOptions, journal_topic, reader_config
+from connector.adapters.kafka_reader import ReadingPool, Seat
 from connector.errors import KafkaUnavailable
 from connector.metrics import Metrics
 from connector.ports import Entry, LaneId
@@ -99,6 +100,23 @@ async def test_a_cancelled_read_leaves_the_reader_usable(process: Process, topic
             await reading
     assert [row.offset for row in await scanned(process, lane, last)] == [0, 1, 2, 3, 4]
     assert [row.offset for row in await process.journal.between(lane, 1, 2)] == [1, 2]
+
+
+async def test_a_read_that_is_cancelled_again_and_again_ends_first() -> None:
+    """However often its caller is cancelled, a seat is given back only when its thread is free, and the next read is not cut off."""
+    seat = Seat(lambda: reader_config(KafkaOptions("127.0.0.1:1")), "seat")
+    free = threading.Event()
+    reading = asyncio.create_task(seat.run(lambda _: free.wait(10)))
+    for _ in range(3):
+        await asyncio.wait([reading], timeout=0.05)
+        reading.cancel()
+    await asyncio.wait([reading], timeout=0.05)
+    assert not reading.done()
+    free.set()
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+    assert not seat.cut.is_set()
+    await seat.close()
 
 
 async def test_a_silent_broker_is_unavailable() -> None:
