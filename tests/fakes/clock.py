@@ -7,10 +7,13 @@ import heapq
 import itertools
 
 
-async def settle(turns: int = 20) -> None:
-    """Let everything that can run now run."""
+async def settle(turns: int = 1000) -> None:
+    """Let everything that can run now run: until the loop has nothing left, or ``turns`` are over."""
+    ready = getattr(asyncio.get_running_loop(), "_ready", None)
     for _ in range(turns):
         await asyncio.sleep(0)
+        if not ready and ready is not None:
+            return
 
 
 class FakeClock:
