@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 from dataclasses import replace
+from typing import Any
 
 import orjson
 import pytest
@@ -26,9 +27,14 @@ def checkpoints(world: World) -> list[tuple[int, rows.Checkpoint]]:
     return [(rows.head_of(entry.value).epoch, rows.checkpoint_of(entry.value)) for entry in found]
 
 
-def assert_complete(world: World) -> None:
-    """Every output of every flow once: one send decision, statuses numbered from 1 without a gap, no id twice."""
+def assert_complete(world: World, *, zombies: bool = False) -> None:
+    """Every output of every flow once: one send decision, statuses numbered from 1 without a gap, no id twice.
+
+    A zombie in the act may leave a copy: of the same content, if it has the same id.
+    """
     sends, statuses = world.outputs("sends"), world.outputs("statuses")
+    if zombies:
+        sends, statuses = distinct(sends), distinct(statuses)
     ids = [event["id"] for event in sends + statuses]
     assert len(ids) == len(set(ids)), "an output was emitted again"
     decisions = [event["flow_id"] for event in sends if not event["correction"] and not event["duplicate"]]
@@ -37,6 +43,11 @@ def assert_complete(world: World) -> None:
     for event in statuses:
         by_flow.setdefault(event["flow_id"], []).append(event["seq"])
     assert all(numbers == list(range(1, len(numbers) + 1)) for numbers in by_flow.values()), "a status is missing"
+
+
+def distinct(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Without exact copies."""
+    return [event for place, event in enumerate(events) if event not in events[:place]]
 
 
 # ------------------------------------------------------------------------------------------------------------- outputs
@@ -366,11 +377,13 @@ async def test_void_rows_are_counted_and_covered(world: World) -> None:
 
 
 class Storm:
-    """A world in which anything may happen to one worker at a time, and what must hold when it is over."""
+    """A world in which anything may happen, and what must hold when it is over. ``zombies``: a worker may be replaced and wake later."""
 
-    def __init__(self, world: World, seed: int) -> None:
+    def __init__(self, world: World, seed: int, *, zombies: bool = False) -> None:
         self.world = world
         self.chance = random.Random(seed)  # noqa: S311 - a test's
+        self.zombies = zombies
+        self.zombie: Process | None = None
         self.policy = replace(Policy(), otp_label_visible=True)
         self.process = Process(world, self.policy)
 
@@ -379,6 +392,8 @@ class Storm:
         await self.process.start()
         events = [self.event] * 3 + [self.call_back] * 2
         acts = [*events, self.rows, self.outputs, self.slowness, self.crash, self.compact]
+        if self.zombies:
+            acts += [self.rival]
         for _ in range(steps):
             await self.chance.choice(acts)()
             await self.world.clock.advance(self.chance.choice([0.0, 0.01, 0.06, 0.3, 2.0, 12.0]))
@@ -446,6 +461,20 @@ class Storm:
         await self.process.kill(rows_land=self.chance.random() < 0.5, outputs_land=self.chance.random() < 0.5)
         self.process = await Process(self.world, self.policy).start()
 
+    async def rival(self) -> None:
+        """A worker is taken for dead and replaced; what it had on its way lands later, it wakes, and is gone for good."""
+        if self.zombie is None:
+            self.zombie, self.process = self.process, Process(self.world, self.policy)
+            self.zombie.journal.held = self.zombie.outbox.held = True
+            await self.process.start()
+            return
+        zombie, self.zombie = self.zombie, None
+        zombie.journal.held = zombie.outbox.held = False
+        zombie.journal.land()
+        zombie.outbox.land()
+        await self.world.clock.advance(self.chance.choice([0.0, 0.05, 0.5]))
+        await zombie.kill(rows_land=self.chance.random() < 0.5, outputs_land=self.chance.random() < 0.5)
+
     async def compact(self) -> None:
         """Superseded rows disappear, or some of them."""
         log = self.world.journal_logs[LANE]
@@ -457,6 +486,8 @@ class Storm:
     async def calm(self) -> None:
         """Everything comes through, and everything has time."""
         self.world.provider.answering.set()
+        if self.zombie is not None:
+            await self.rival()
         self.process.journal.held = False
         self.process.journal.land()
         self.process.outbox.held_topics = set()
@@ -465,18 +496,34 @@ class Storm:
             await self.world.clock.advance(4)
 
 
-@pytest.mark.parametrize("seed", range(20))
-async def test_after_any_storm_every_promise_holds(world: World, seed: int) -> None:
-    """No event lost, no attempt posted twice, at most one acceptance, every output once and in order, everything committed."""
-    storm = Storm(world, seed)
-    await storm.blow(60)
-    await storm.calm()
+def assert_kept(storm: Storm) -> None:
+    """The promise: no event lost, no person messaged twice, every flow has its end, and everything is committed."""
+    world = storm.world
     taken = {flow: ids for flow, ids in world.provider.accepted.items() if ids}
     assert all(len(ids) == 1 for ids in taken.values()), "a person was messaged twice"
-    assert_complete(world)
+    assert_complete(world, zombies=storm.zombies)
     decided = {event["flow_id"] for event in world.outputs("sends")}
     assert decided == {world.flow_id(record, orjson.loads(record.value or b"")["type"]) for record in world.records}
     accepted = {event["flow_id"] for event in world.outputs("sends") if event["outcome"] == "ACCEPTED"}
     assert accepted == taken.keys()
     assert world.committed[LANE] == len(world.records)
+
+
+@pytest.mark.parametrize("seed", range(20))
+async def test_after_any_storm_every_promise_holds(world: World, seed: int) -> None:
+    """One worker at a time: rows, outputs and processes come and go in any way."""
+    storm = Storm(world, seed)
+    await storm.blow(60)
+    await storm.calm()
+    assert_kept(storm)
+    await storm.process.stop()
+
+
+@pytest.mark.parametrize("seed", range(20))
+async def test_zombies_break_no_promise(world: World, seed: int) -> None:
+    """Two workers that both believe in the lane, one of them asleep for a while."""
+    storm = Storm(world, seed, zombies=True)
+    await storm.blow(60)
+    await storm.calm()
+    assert_kept(storm)
     await storm.process.stop()
