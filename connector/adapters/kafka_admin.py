@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
@@ -19,11 +19,23 @@ from confluent_kafka.admin._resource import ResourceType
 from confluent_kafka.cimpl import NewPartitions, NewTopic
 
 from connector.adapters.kafka_client import KafkaOptions, client_config, error_of, library_logger, unavailable
-from connector.adapters.kafka_topics import Finding, Metadata, Role, Severity, TopicPlan, count_of, setting_findings, structure_findings
-from connector.errors import ConfigError, Problem
+from connector.adapters.kafka_topics import (
+    Finding,
+    Metadata,
+    Role,
+    Severity,
+    TopicPlan,
+    count_of,
+    letter_room,
+    setting_findings,
+    structure_findings,
+)
+from connector.errors import ConfigError, KafkaUnavailable, Problem
+from connector.logs import get_logger
 
 T = TypeVar("T")
 
+_LOG = get_logger(__name__)
 _ASK_S: Final = 15.0
 
 
@@ -66,10 +78,10 @@ class KafkaTopics:
         asked = self._admin.describe_topics(TopicCollection(list(names)), request_timeout=_ASK_S)
         return {name: str(self._wait(f"describing {name}", answer).topic_id) for name, answer in asked.items()}
 
-    def configs(self, names: Sequence[str]) -> dict[str, dict[str, str]]:
-        """Settings in force, per topic."""
+    def configs(self, names: Sequence[str], *, within_s: float | None = None) -> dict[str, dict[str, str]]:
+        """Settings in force, per topic. Raises KafkaUnavailable."""
         resources = [ConfigResource(ResourceType.TOPIC, name) for name in names]
-        asked = self._admin.describe_configs(resources, request_timeout=_ASK_S) if resources else {}
+        asked = self._admin.describe_configs(resources, request_timeout=within_s or _ASK_S) if resources else {}
         return {
             resource.name: {key: entry.value or "" for key, entry in self._wait("reading topic settings", answer).items()}
             for resource, answer in asked.items()
@@ -85,7 +97,7 @@ class KafkaTopics:
         for inputs in (True, False):
             wanted = [plan for plan in plans if (plan.role is Role.INPUT) is inputs]
             found = self.metadata()
-            missing = [plan for plan in wanted if plan.name not in found]
+            missing = [self._sized(plan, plans, found) for plan in wanted if plan.name not in found]
             self._create_now(missing, found, replication_factor)
             created += [plan.name for plan in missing]
             if grow:
@@ -100,6 +112,17 @@ class KafkaTopics:
                 error = answer.exception(_ASK_S + 5)
                 if not (isinstance(error, KafkaException) and _code(error) == KafkaError.TOPIC_ALREADY_EXISTS):  # somebody was quicker
                     self._wait(f"creating {name}", answer)
+
+    def _sized(self, plan: TopicPlan, plans: Sequence[TopicPlan], found: Mapping[str, Metadata]) -> TopicPlan:
+        """Dead letters must hold the largest input record; where the inputs' settings may not be read the broker's default has to do."""
+        if plan.role is not Role.DEAD_LETTERS:
+            return plan
+        try:
+            configs = self.configs([one.name for one in plans if one.role is Role.INPUT and one.name in found])
+        except KafkaUnavailable as error:
+            _LOG.warning("input_settings_unreadable", topic=plan.name, reason=str(error))
+            return plan
+        return replace(plan, config={**plan.config, "max.message.bytes": str(letter_room(plans, configs))})
 
     def _grow(self, plans: Sequence[TopicPlan], found: Mapping[str, Metadata]) -> list[str]:
         short = [plan.name for plan in plans if plan.name in found and found[plan.name].partitions < count_of(plan, found)]

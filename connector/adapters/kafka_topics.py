@@ -108,6 +108,12 @@ def journal_config(retention_ms: int) -> dict[str, str]:
     }
 
 
+def letter_room(plans: Sequence[TopicPlan], configs: Mapping[str, Mapping[str, str]]) -> int:
+    """The ``max.message.bytes`` that dead letters need: the largest input's, and room for their headers (SEMANTICS §8)."""
+    inputs = [plan.name for plan in plans if plan.role is Role.INPUT and plan.name in configs]
+    return max((_number(configs[name], "max.message.bytes") for name in inputs), default=0) + PRODUCER_ROOM
+
+
 def count_of(plan: TopicPlan, found: Mapping[str, Metadata]) -> int:
     """Partitions it should have; -1 leaves it to the broker."""
     if plan.partitions_of is None:
@@ -131,15 +137,13 @@ def structure_findings(plans: Sequence[TopicPlan], found: Mapping[str, Metadata]
 
 def setting_findings(plans: Sequence[TopicPlan], found: Mapping[str, Metadata], configs: Mapping[str, Mapping[str, str]]) -> list[Finding]:
     """Wrong or risky settings of topics that are there."""
-    largest = max(
-        (_number(configs[plan.name], "max.message.bytes") for plan in plans if plan.role is Role.INPUT and plan.name in configs), default=0
-    )
+    room = letter_room(plans, configs)
     findings: list[Finding] = []
     for plan in plans:
         config = configs.get(plan.name)
         if config is not None:
             wrong = [*_policy(plan, config), *_retention(plan, config), *_tuning(plan, config), *_safety(plan, found[plan.name], config)]
-            wrong += _room(plan, config, largest)
+            wrong += _room(plan, config, room)
             findings.extend(Finding(plan.name, severity, what, remedy) for severity, what, remedy in wrong)
     return findings
 
@@ -202,8 +206,7 @@ def _safety(plan: TopicPlan, here: Metadata, config: Mapping[str, str]) -> list[
     return wrong
 
 
-def _room(plan: TopicPlan, config: Mapping[str, str], largest: int) -> list[Wrong]:
-    least = largest + PRODUCER_ROOM
+def _room(plan: TopicPlan, config: Mapping[str, str], least: int) -> list[Wrong]:
     if plan.role is not Role.DEAD_LETTERS or _number(config, "max.message.bytes") >= least:
         return []
     what = f"max.message.bytes is less than the inputs' plus {PRODUCER_ROOM}: large values would be left out"

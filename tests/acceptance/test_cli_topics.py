@@ -37,7 +37,7 @@ def test_create_makes_what_verify_wants(broker: kafka.Broker, tmp_path: Path) ->
     """Missing topics are named and refused, created once, then good; a grown input is followed by ``--grow``."""
     prefix = settings_file(tmp_path, broker.bootstrap_servers)
     admin = AdminClient({"bootstrap.servers": broker.bootstrap_servers})
-    users_own = NewTopic(f"{prefix}.in", 2, 1, config={"max.message.bytes": "900000"})
+    users_own = NewTopic(f"{prefix}.in", 2, 1)
     admin.create_topics([users_own])[f"{prefix}.in"].result(10)
     missing = connector("topics", "verify", folder=tmp_path)
     assert missing.returncode == 1
