@@ -22,7 +22,7 @@ from connector.adapters.http_server import HttpServer, admin_app, callbacks_app
 from connector.adapters.kafka_admin import KafkaTopics
 from connector.adapters.kafka_callbacks import KafkaCallbackFeed
 from connector.adapters.kafka_group import GroupSource
-from connector.adapters.kafka_outbox import KafkaCallbackSink
+from connector.adapters.kafka_outbox import KafkaCallbackSink, KafkaDeadLetters
 from connector.adapters.kafka_producer import KafkaProducer
 from connector.adapters.kafka_reader import ReadingPool
 from connector.adapters.registry import SchemaRegistry
@@ -128,6 +128,7 @@ class Connector:
             pool=pool,
             source=GroupSource(self.options, tuple(self.settings.topics.notifications), self.metrics),
             feed=KafkaCallbackFeed(self.options, self.metrics, decode_callback),
+            dead_letters=wiring.dead_letters(self.settings, producer, self.metrics),
             routee=routee,
             registry=registry,
             encoder=encoder,
@@ -142,6 +143,7 @@ class Connector:
                 tasks.create_task(parts.throttle.run()),
                 tasks.create_task(breakers.watch(parts.throttle, opened.routee, self.clock, parts.policy.breaker_probe_s)),
                 tasks.create_task(self._tell(opened.source, self.intake)),
+                tasks.create_task(self._learn_room(opened.dead_letters)),
             ]
             intake = tasks.create_task(self.intake.run())
             self.started_up = True
@@ -161,6 +163,10 @@ class Connector:
                 self.metrics.lag_seconds.labels(topic).set(lag.seconds)
             gauges.tell(self.metrics, intake.lanes, self.clock.now_ms())
             await self.clock.sleep(_TELL_EVERY_S)
+
+    async def _learn_room(self, letters: KafkaDeadLetters) -> None:
+        """How large a dead letter may be. Nobody waits for it: until it is known, Kafka's refusal of a larger one tells."""
+        letters.max_bytes = await asyncio.to_thread(KafkaTopics(self.options).largest_message, self.settings.topics.dead_letters)
 
     # ------------------------------------------------------------------------------------------------------------- waiting
 

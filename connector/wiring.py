@@ -48,6 +48,7 @@ class Opened:
     pool: ReadingPool
     source: GroupSource
     feed: KafkaCallbackFeed
+    dead_letters: KafkaDeadLetters
     routee: Routee
     registry: SchemaRegistry | None
     encoder: EventEncoder
@@ -158,7 +159,7 @@ def parts(settings: Settings, opened: Opened, topics: Topics, clock: Clock, metr
         past=KafkaPast(pool),
         journal=KafkaJournal(settings.kafka.group_id, producer, pool),
         outbox=KafkaOutbox(producer, pool, output_topics(settings), topics.partitions, encode.encode, content_type=encode.content_type),
-        dead_letters=dead_letters(settings, producer, metrics),
+        dead_letters=opened.dead_letters,
         sender=opened.routee,
         tracking=opened.routee,
         feed=opened.feed,

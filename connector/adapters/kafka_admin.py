@@ -37,6 +37,7 @@ T = TypeVar("T")
 
 _LOG = get_logger(__name__)
 _ASK_S: Final = 15.0
+_SOON_S: Final = 3.0
 
 
 _MOCK: Final = "mockCluster"  # how its cluster id begins; it never answers DescribeTopics
@@ -86,6 +87,13 @@ class KafkaTopics:
             resource.name: {key: entry.value or "" for key, entry in self._wait("reading topic settings", answer).items()}
             for resource, answer in asked.items()
         }
+
+    def largest_message(self, name: str) -> int | None:
+        """The topic's ``max.message.bytes``; None where its settings cannot be read (no right to, or a mock cluster)."""
+        try:
+            return int(self.configs([name], within_s=_SOON_S)[name]["max.message.bytes"])
+        except KafkaUnavailable:
+            return None
 
     def create(self, plans: Sequence[TopicPlan], *, replication_factor: int = -1, grow: bool = False) -> Created:
         """Create what is missing, inputs first; with ``grow``, give internal topics as many partitions as their input has.

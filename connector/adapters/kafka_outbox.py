@@ -119,7 +119,7 @@ class KafkaDeadLetters:
         self._producer = producer
         self._topic = topic
         self._metrics = metrics
-        self._max_bytes = max_bytes
+        self.max_bytes = max_bytes
         self._coordinates_only = coordinates_only
 
     async def put(self, letter: DeadLetter) -> None:
@@ -133,7 +133,7 @@ class KafkaDeadLetters:
             return
         record = letter.record
         own = tuple(header for header in record.headers if not header[0].startswith(_OWN_PREFIXES))
-        if self._max_bytes is None or record.size + PRODUCER_ROOM <= self._max_bytes:
+        if self.max_bytes is None or record.size + PRODUCER_ROOM <= self.max_bytes:
             try:
                 await self._produce(record.key, record.value, (*own, *headers))
             except MessageTooLarge:

@@ -93,6 +93,16 @@ def test_wrong_settings_are_found(topics: KafkaTopics, topic: NewTopicName, stem
 
 
 @pytest.mark.broker
+def test_the_largest_message_is_known_where_settings_can_be_read(topics: KafkaTopics, topic: NewTopicName) -> None:
+    """As the topic says; unknown where nobody can tell, which is no error."""
+    name = topic(config={"max.message.bytes": "20000"})
+    while name not in topics.metadata():
+        pass
+    assert topics.largest_message(name) == 20_000
+    assert topics.largest_message(f"nobody-{uuid.uuid4().hex}") is None
+
+
+@pytest.mark.broker
 def test_ids_tell_a_topic_made_anew(topics: KafkaTopics, topic: NewTopicName) -> None:
     """Every topic has an id of its own."""
     one, two = topic(), topic()
