@@ -12,7 +12,7 @@ SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check lint types architecture coverage deploy-check repo-check docs-check fmt lock image image-check clean
+.PHONY: help demo test check lint types architecture coverage deploy-check repo-check docs-check docs fmt lock image image-check clean
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,7 +23,7 @@ demo: $(VENV)/.run ## Run the connector against a simulated Routee and an in-pro
 test: $(VENV)/.dev ## Run all tests, those on a real Kafka included (ARGS="-k lane" to choose)
 	@$(BIN)/python -m pytest -q $(ARGS)
 
-check: lint types architecture coverage deploy-check repo-check docs-check ## Run all gates: lint, types, layers, coverage, chart, locks
+check: lint types architecture coverage deploy-check repo-check docs-check ## Run all gates: lint, types, layers, coverage, chart, locks, docs
 	@echo "check: all gates passed"
 
 lint: $(VENV)/.dev ## Lint Python and the Dockerfile, and check the formatting
@@ -48,7 +48,10 @@ repo-check: $(VENV)/.dev
 	@$(BIN)/python scripts/check_repo.py
 
 docs-check: $(VENV)/.dev
-	@if [ -f scripts/docs.py ]; then $(BIN)/python scripts/docs.py --check; fi
+	@$(BIN)/python scripts/docs.py --check
+
+docs: $(VENV)/.dev ## Write the generated parts of README.md and docs/
+	@$(BIN)/python scripts/docs.py
 
 fmt: $(VENV)/.dev ## Format, and fix what the linter can fix
 	@$(BIN)/ruff check --quiet --fix . || true
