@@ -23,6 +23,7 @@ from connector.metrics import INSTRUMENTS
 from connector.rules_file import load_rules
 from connector.settings import FIELDS, Settings, advice, load_settings
 from connector.settings.layers import section_of
+from connector.unenforced import _RULE_KEYS
 from scripts import docs
 from scripts.check_chart import render
 
@@ -152,6 +153,12 @@ def test_every_field_that_can_be_mapped_is_named() -> None:
     """Whoever maps a shape of their own finds all names in the page of events."""
     mapping = TEXTS["docs/events.md"].partition("**Another shape**")[2].partition("\n\n")[0]
     assert [name for name in FIELDS if f"`{name}`" not in mapping] == []
+
+
+def test_what_is_refused_is_named() -> None:
+    """The keys of a rule that this release refuses are those that the page of rules calls refused."""
+    refused = TEXTS["docs/rules.md"].partition("**Refused in this release**")[2].partition("\n\n")[0]
+    assert sorted(re.findall(r"`([a-z_]+)`", refused)) == sorted(_RULE_KEYS)
 
 
 # ------------------------------------------------------------------------------------------------------------ walk-through
