@@ -210,7 +210,7 @@ class Probe(Protocol):
     """Asking whether sending would work again, without sending."""
 
     async def auth_probe(self) -> bool | Unanswered:
-        """Whether our credentials and token are accepted."""
+        """Whether the credentials and token of every application we send with are accepted."""
         ...
 
     async def balance(self) -> bool | Unanswered:

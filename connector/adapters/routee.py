@@ -118,9 +118,14 @@ class Routee:
         """Whether the account has money left: the probe of the breaker *balance*."""
         return await self._tracking.balance()
 
-    async def auth_probe(self, api: Api = Api.STANDARD) -> bool | Unanswered:
-        """Whether our credentials and token are accepted: the probe of the breaker *auth*."""
-        return await self._tracking.auth_probe(api)
+    async def auth_probe(self) -> bool | Unanswered:
+        """Whether credentials and token of every application are accepted: the probe of the breaker *auth*."""
+        separate = self._tokens[Api.OTP] is not self._tokens[Api.STANDARD]
+        for api in (Api.STANDARD, Api.OTP) if separate else (Api.STANDARD,):
+            answer = await self._tracking.auth_probe(api)
+            if answer is not True:
+                return answer
+        return True
 
     async def aclose(self) -> None:
         """Close all connections. Sends still under way end in doubt."""

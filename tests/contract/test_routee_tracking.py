@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -254,7 +255,21 @@ async def test_the_auth_probe_tells_refused_from_away(
 async def test_the_auth_probe_sees_wrong_credentials(double: RouteeDouble, routee: Routee) -> None:
     """The auth server refuses the secret: no."""
     double.tokens = [(401, {})]
-    assert await routee.auth_probe(Api.OTP) is False
+    assert await routee.auth_probe() is False
+
+
+@pytest.mark.parametrize(("status", "works"), [(404, True), (403, False), (500, False)])
+async def test_the_auth_probe_asks_with_a_separate_otp_application_too(double: RouteeDouble, status: int, works: bool) -> None:
+    """Sending works again only when both applications are accepted; where there is one, nothing is asked of the other service."""
+    nobody = "00000000-0000-0000-0000-000000000000"
+    double.at |= {f"{SEARCH}/{nobody}": lambda _: (404, {}), f"{OTP_LIST}/{nobody}": lambda _: (status, {})}
+    url = double.server.url
+    one = RouteeOptions(url, url, "me", "secret", timeout_s=2, connect_timeout_s=1)
+    for options, answer in ((one, True), (replace(one, otp_application_id="codes", otp_application_secret="other"), works)):
+        routee = Routee(options)
+        assert (await routee.auth_probe() is True) is answer
+        assert bool(double.asked[f"{OTP_LIST}/{nobody}"]) is (options is not one)
+        await routee.aclose()
 
 
 # ------------------------------------------------------------------------------------------------------ Routee in the box
