@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -58,7 +59,7 @@ def checked(config: Path, problems: list[Problem], warnings: list[Problem]) -> R
         beside = config.parent / "rules.yaml"
         if beside.exists():
             try:
-                load_rules(beside, {})
+                load_rules(beside, os.environ)
             except ConfigError as also:
                 problems += also.problems
         return None

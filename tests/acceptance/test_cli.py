@@ -114,6 +114,20 @@ def test_check_shows_errors_of_settings_and_rules_together(place: Path) -> None:
     assert places == {"connector.yaml", "rules.yaml"}
 
 
+@pytest.mark.parametrize("settings_are_wrong", [False, True])
+def test_check_reads_the_variables_that_run_reads(place: Path, settings_are_wrong: bool) -> None:
+    """``env.RULE_…`` is set for ``check`` as it is for ``run``: its absence is told, its presence is not."""
+    with (place / "rules.yaml").open("a") as file:
+        file.write('\n  - name: branded\n    match: {type: branded}\n    steps: [{sms: {from: "{{ env.RULE_BRAND }}", body: Hello}}]\n')
+    if settings_are_wrong:
+        with (place / "connector.yaml").open("a") as file:
+            file.write("\nwrong: 1\n")
+    assert "env.RULE_BRAND is not set" in connector("check", folder=place).stderr
+    set_ = connector("check", folder=place, RULE_BRAND="ACME")
+    assert "RULE_BRAND" not in set_.stderr
+    assert set_.returncode == (2 if settings_are_wrong else 0), set_.stderr
+
+
 def test_check_refuses_a_flow_longer_than_the_memory_of_its_event(place: Path) -> None:
     """A repeat of an event that is forgotten while its message is still tried could be sent twice."""
     answer = connector(
