@@ -61,6 +61,14 @@ BARE_TASKS: dict[str, str] = {
 }
 
 
+# Declared although nothing of ours imports it: who does.
+NEEDED_BY: dict[str, str] = {
+    "attrs": "confluent-kafka's registry client",
+    "cachetools": "the same",
+    "tzdata": "zoneinfo, where the system has no time zones",
+}
+
+
 OURS = frozenset({"connector", "tests", "scripts"})
 
 
@@ -167,6 +175,15 @@ def spans(module: str, text: str) -> Iterator[Span]:
             yield Span(f"{module}.{node.name}", lines)
 
 
+def unused() -> set[str]:
+    """Distributions that pyproject.toml declares for running although nothing of ours imports them."""
+    declared = {Requirement(one).name for one in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]}
+    imported = {name.split(".")[0] for text in SOURCES.values() for name, _ in imports(ast.parse(text))}
+    distributions = packages_distributions()
+    used = {canonicalize_name(name) for top in imported for name in distributions.get(top, [])}
+    return {name for name in declared if canonicalize_name(name) not in used}
+
+
 def undeclared(folder: str, extras: Iterable[str]) -> Iterator[str]:
     """Libraries that the modules of a folder import without pyproject.toml naming the distribution they come from."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -217,6 +234,11 @@ def test_services_know_what_they_catch() -> None:
 def test_every_library_is_declared(folder: str, extras: tuple[str, ...]) -> None:
     """What is imported is named in pyproject.toml: nothing works only because something else happens to bring it along."""
     assert not list(undeclared(folder, extras))
+
+
+def test_no_library_is_declared_in_vain() -> None:
+    """What nobody imports is not installed on other people's machines; each exception is needed."""
+    assert unused() == NEEDED_BY.keys()
 
 
 def test_sizes() -> None:
