@@ -170,7 +170,13 @@ def group_config(options: KafkaOptions, error_cb: Callable[[KafkaError], None]) 
 
 def reader_config(options: KafkaOptions, *, group_id: str | None = None, error_cb: Callable[[KafkaError], None] | None = None) -> Config:
     """A consumer that is assigned by hand and never joins a group; reads to the high watermark and reports each log's end."""
-    tunable: Config = {"queued.min.messages": 20_000, "queued.max.messages.kbytes": 16_384, "fetch.error.backoff.ms": 100}
+    # The default of fetch.queue.backoff.ms is 1 s: so long a log that filled the queue is left alone, by the next read of it, too.
+    tunable: Config = {
+        "queued.min.messages": 20_000,
+        "queued.max.messages.kbytes": 16_384,
+        "fetch.error.backoff.ms": 100,
+        "fetch.queue.backoff.ms": 10,
+    }
     return (
         tunable
         | client_config(options, error_cb)

@@ -104,7 +104,7 @@ class ReadingPool:
         report = error_counter(metrics)
         self._patience_s = patience_s
         self._scans = self._seats(scans, lambda: reader_config(options, error_cb=report), "kafka-scan")
-        looking = {"queued.min.messages": 100, "fetch.wait.max.ms": 100}
+        looking = {"queued.min.messages": 100, "fetch.wait.max.ms": 100, "fetch.queue.backoff.ms": 1}
         self._looks = self._seats(looks, lambda: reader_config(options, error_cb=report) | looking, "kafka-look")
 
     @staticmethod

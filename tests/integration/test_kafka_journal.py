@@ -87,6 +87,17 @@ async def test_a_gap_is_read_beside_a_scan(process: Process, topic: NewTopicName
 
 
 @pytest.mark.broker
+async def test_single_rows_are_read_one_after_the_other_without_a_pause(process: Process, topic: NewTopicName) -> None:
+    """A topic that is replayed asks for one row for each of its records: the library must not rest a second between two reads."""
+    lane = LaneId("input", 0)
+    topic(name=journal_topic(process.settings.group_id, "input"))
+    last = (await asyncio.gather(*(process.journal.append(lane, b"k%d" % n, b"v" * 300) for n in range(2000))))[-1]
+    async with asyncio.timeout(5):
+        for offset in range(0, last, 20):
+            assert [row.offset for row in await process.journal.between(lane, offset, offset)] == [offset]
+
+
+@pytest.mark.broker
 async def test_a_cancelled_read_leaves_the_reader_usable(process: Process, topic: NewTopicName) -> None:
     """A lane that is dropped in the middle of a read does not harm the next one."""
     lane = LaneId("input", 0)
