@@ -125,6 +125,7 @@ class Lane:
         self.cuttable.add(task)
         task.add_done_callback(self.at_work.discard)
         task.add_done_callback(self.cuttable.discard)
+        task.add_done_callback(lambda _: work.close())  # a task that is cancelled before its first step never gets to its work
 
     def hear(self, work: Coroutine[None, None, None], done: Callable[[], None]) -> None:
         """Apply a callback beside everything else; per flow in the order of arrival, since a flow's lock is fair."""
