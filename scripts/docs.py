@@ -30,6 +30,7 @@ TEN: Final = (
 STEPS: Final = {"sms": "Sms", "viber": "Viber", "viber with a template": "ViberTemplate", "viber_otp": "ViberOtp", "voice": "Voice"}
 
 _PART: Final = re.compile(r"(<!-- generated: (?P<name>[a-z-]+) -->\n)(?P<body>.*?)(<!-- end -->)", re.DOTALL)
+_WRITTEN: Final = re.compile(r'(?:\blog\.\w+\(|_LOG\.\w+\(|_retry\(|"event": )\s*"([a-z_]+)"')
 _TEXT: Final = "a text; {{ … }} reads the event"
 Schema = Mapping[str, Any]
 
@@ -228,8 +229,10 @@ def ten_metrics() -> str:
 
 
 def log_events() -> str:
-    """Every event of the log."""
-    return table(("event", "meaning"), ((f"`{name}`", meaning) for name, meaning in EVENTS.items()))
+    """Every event that some line of the code writes; names that wait for their line are left out."""
+    source = "".join(path.read_text("utf-8") for path in sorted((ROOT / "connector").rglob("*.py")))
+    written = set(_WRITTEN.findall(source))
+    return table(("event", "meaning"), ((f"`{name}`", meaning.replace("``", "`")) for name, meaning in EVENTS.items() if name in written))
 
 
 def transitions() -> str:
