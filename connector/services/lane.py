@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 from connector.core import rows
 from connector.core.flow import Event, Flow, Intended, Overtaken, Parked, State, advance
-from connector.core.model import Doubt, NotSent, Outcome, Record, RefusalKind, Refused, Rejected, Request
+from connector.core.model import Doubt, NotSent, Outcome, Record, Request
 from connector.core.prefix import Prefix
 from connector.errors import KafkaUnavailable, LaneLost, LaneStopped, Undecodable
 from connector.logs import get_logger
@@ -26,13 +26,12 @@ from connector.services.emitter import Emitter
 from connector.services.gates import Newest, gate
 from connector.services.live import Live, Unsendable
 from connector.services.parts import Parts
-from connector.services.retries import Retry, retry_after
+from connector.services.retries import Retry, limited, retry_after
 from connector.services.rows import RowWriter
 from connector.services.turns import Turns
 
 log = get_logger("lane")
 _RECENT = 2000
-_OTP_SERVER_TRIES = 3  # SEMANTICS §3: OTP 200 Failed with statusCode 0
 
 
 class Lane:
@@ -231,11 +230,7 @@ class Lane:
         counts.attempt(self.parts, live, outcome)
         if not isinstance(outcome, NotSent):
             self.parts.throttle.record(bad=isinstance(outcome, Doubt))
-        if isinstance(outcome, Refused) and outcome.kind is RefusalKind.SERVER:
-            earlier = sum(line.outcome == "REFUSED" and line.reason == outcome.reason for line in live.flow.attempts)
-            if earlier + 1 >= _OTP_SERVER_TRIES:
-                return Rejected(outcome.http_status, outcome.reason, outcome.detail)
-        return outcome
+        return limited(outcome, live.flow.attempts)
 
     def _may_post(self, live: Live, begun: float) -> bool:
         """The last question before the first byte: still the owner, no callback proved an earlier attempt, the lease is running."""

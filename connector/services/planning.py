@@ -238,7 +238,7 @@ async def request_for(lane: Lane, live: Live) -> Request | None:
     if live.notification is None or live.record is None:
         return None
     try:
-        live.request = _rebuilt(lane, live.notification, live.flow)
+        live.request = _rebuild(lane, live, live.record, live.notification)
     except Unbuildable as error:
         unsendable = _unsendable(live.record, facts, error, "build").unsendable
         live.unsendable = unsendable and replace(unsendable, end=replace(unsendable.end, state=_gone(live)))
@@ -247,13 +247,20 @@ async def request_for(lane: Lane, live: Live) -> Request | None:
     return live.request
 
 
-def _rebuilt(lane: Lane, notification: Notification, flow: Flow) -> Request:
-    """The next attempt's request by the rule's current version. Raises Unbuildable."""
-    facts = flow.facts
-    rule = lane.parts.rules().rule(facts.rule)
+def _rebuild(lane: Lane, live: Live, record: Record, notification: Notification) -> Request:
+    """The next attempt's request by the rule's current version; the flow then says what that sends. Raises Unbuildable.
+
+    Its class, and so its place in the order of its key, and its expiry stay as they were.
+    """
+    facts, rules = live.flow.facts, lane.parts.rules()
+    rule = rules.rule(facts.rule)
     if rule is None:
         raise Unbuildable("RULE_GONE", "the rule this event was routed to is no longer there", facts.rule)
-    return build_request(lane, notification, rule, facts.flow_id, flow.next_attempt, facts.digest)
+    request = build_request(lane, notification, rule, facts.flow_id, live.flow.next_attempt, facts.digest)
+    if rules.version != facts.rules_version:
+        said = _facts(lane, record, notification, facts.digest, rule, facts.rule, facts.siblings, request)
+        live.flow = replace(live.flow, facts=replace(said, message_class=facts.message_class, expires_at_ms=facts.expires_at_ms))
+    return request
 
 
 def _gone(live: Live) -> State:

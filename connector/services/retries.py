@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from connector.core.backoff import Backoff
-from connector.core.model import NotSent, Outcome, RefusalKind, Refused
+from connector.core.flow import Attempt
+from connector.core.model import NotSent, Outcome, RefusalKind, Refused, Rejected
 from connector.services.parts import Policy
 from connector.services.throttle import Breaker
 
+_SERVER_TRIES = 3
 _BACKOFF = Backoff(first_ms=200, cap_ms=30_000)
 
 
@@ -38,6 +40,16 @@ def retry_after(outcome: Outcome, tries: int, policy: Policy, chance: float, *, 
         elif outcome.retry_after_ms is not None:
             backoff_ms = max(outcome.retry_after_ms, backoff_ms)
     return Retry(backoff_ms, reason, backoff_ms > policy.short_retry_s * 1000 or breaker is not None, breaker)
+
+
+def limited(outcome: Outcome, attempts: tuple[Attempt, ...]) -> Outcome:
+    """OTP's 200 Failed with statusCode 0 is met three times at most (SEMANTICS §3); then it is the provider's no."""
+    if not isinstance(outcome, Refused) or outcome.kind is not RefusalKind.SERVER:
+        return outcome
+    earlier = sum(line.outcome == "REFUSED" and line.reason == outcome.reason for line in attempts)
+    if earlier + 1 < _SERVER_TRIES:
+        return outcome
+    return Rejected(outcome.http_status, outcome.reason, outcome.detail)
 
 
 def _probe_ms(policy: Policy) -> int:

@@ -15,7 +15,7 @@ from connector.core.flow import Facts, Flow, State
 from connector.core.model import Accepted, Doubt, FlowStatus, NotSent, RefusalKind, Refused, Rejected
 from connector.ports import Entry
 from connector.services.parts import Policy
-from tests.service.world import LANE, Answer, Process, World, report
+from tests.service.world import LANE, RULES, Answer, Process, World, report
 
 SUCCEEDED, IN_PROGRESS = FlowStatus.SUCCEEDED, FlowStatus.IN_PROGRESS
 TOPICS: tuple[set[str], ...] = (set(), {"sends"}, {"statuses"}, {"sends", "statuses"})
@@ -163,6 +163,72 @@ async def test_the_next_owner_fills_in_the_recipient(world: World) -> None:
     second = await Process(world).start()
     await world.clock.advance(2)
     assert [recipient for _, recipient, _ in world.output_logs["sends"]] == ["+306912345678"]
+    await second.stop()
+
+
+# --------------------------------------------------------------------------------------------------------------- events
+
+
+async def test_the_missing_half_of_an_event_is_finished(world: World) -> None:
+    """Two rules, and the process dies with the row of only one: the claimant starts exactly the other."""
+    first = await Process(world).start()
+    record = world.record("twin", key=None)
+    first.journal.held = True
+    await first.put(record, seconds=0.1)
+    first.journal.land(1)
+    await first.kill()
+    second = await Process(world).start()
+    await world.clock.advance(200)
+    assert sorted(event["rule"] for event in world.outputs("sends")) == ["twin-a", "twin-b"]
+    assert len(world.provider.posts) == 2
+    assert world.committed[LANE] == 1
+    await second.stop()
+
+
+async def test_what_is_met_again_only_because_the_commit_lags_is_no_duplicate(world: World) -> None:
+    """The journal says that its offset is covered: no counter, no read."""
+    first = await Process(world).start()
+    first.source.refuse_commits = True
+    await first.put(world.record(), world.record("twin"), seconds=0.5)
+    await first.kill()
+    second = await Process(world).start()
+    await world.clock.advance(5)
+    assert world.committed[LANE] == 2
+    assert second.value("duplicates_total") == 0
+    await second.stop()
+
+
+@pytest.mark.parametrize("resent", [False, True])
+async def test_a_waiting_flow_is_built_with_the_rules_of_now(world: World, resent: bool) -> None:
+    """Rules that changed while it waited, or over a restart: its row and events name the version that was sent."""
+    first = await Process(world).start()
+    record = world.record()
+    world.answer(record, "order", Refused(RefusalKind.THROTTLED, 429, "x", 20_000), *[Doubt("timeout")] * resent)
+    await first.put(record, seconds=1)
+    before = world.table.version
+    await first.kill()
+    world.reload(RULES.replace("Order {{", "Your order {{"))
+    second = await Process(world).start()
+    await world.clock.advance(200)
+    [event] = world.outputs("sends")
+    assert world.table.version != before
+    assert (event["rules_version"], event["outcome"]) == (world.table.version, "ACCEPTED")
+    assert event["resent_after_doubt"] is resent
+    await second.stop()
+
+
+async def test_a_waiting_flow_whose_rule_is_gone_is_invalid(world: World) -> None:
+    """Never posted: INVALID, RULE_GONE, and a dead letter from which it can be replayed."""
+    first = await Process(world).start()
+    record = world.record()
+    world.answer(record, "order", *[NotSent("dns")] * 9)
+    await first.put(record, seconds=1)
+    await first.kill()
+    world.reload(RULES.replace("name: order", "name: other"))
+    second = await Process(world).start()
+    await world.clock.advance(60)
+    assert world.outcomes() == [("INVALID", "RULE_GONE")]
+    assert [letter.reason for letter in world.dead_letters.letters] == ["RULE_GONE"]
     await second.stop()
 
 
@@ -458,8 +524,17 @@ class Storm:
         """kill -9, or SIGTERM; then a new worker."""
         if self.chance.random() < 0.5:
             return
-        await self.process.kill(rows_land=self.chance.random() < 0.5, outputs_land=self.chance.random() < 0.5)
+        await self._kill(self.process)
         self.process = await Process(self.world, self.policy).start()
+
+    async def _kill(self, process: Process) -> None:
+        """What it had on its way lands or not; what it was sending is taken by Routee or not."""
+        provider = self.world.provider
+        await process.kill(rows_land=self.chance.random() < 0.5, outputs_land=self.chance.random() < 0.5)
+        for request in provider.cut:
+            if self.chance.random() < 0.5:
+                provider.accept(request)
+        provider.cut.clear()
 
     async def rival(self) -> None:
         """A worker is taken for dead and replaced; what it had on its way lands later, it wakes, and is gone for good."""
@@ -473,7 +548,7 @@ class Storm:
         zombie.journal.land()
         zombie.outbox.land()
         await self.world.clock.advance(self.chance.choice([0.0, 0.05, 0.5]))
-        await zombie.kill(rows_land=self.chance.random() < 0.5, outputs_land=self.chance.random() < 0.5)
+        await self._kill(zombie)
 
     async def compact(self) -> None:
         """Superseded rows disappear, or some of them."""

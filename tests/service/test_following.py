@@ -113,6 +113,47 @@ async def test_late_news_of_a_finished_flow_is_built_on_its_last_row(world: Worl
     await process.stop()
 
 
+async def test_news_of_a_flow_whose_row_is_on_its_way(world: World) -> None:
+    """Two documents, one after the other, while rows are slow and outputs come out: one flow, one numbering."""
+    process = await Process(world).start()
+    record = world.record()
+    world.answer(record, "order", Accepted("t-1", 200))
+    await process.put(record, seconds=1)
+    process.outbox.held = True
+    process.call_back(record, "order", report("t-1", FAILED))
+    await world.clock.advance(1)
+    process.journal.held = True
+    process.call_back(record, "order", report("t-1", SUCCEEDED))
+    await world.clock.advance(1)
+    process.outbox.held = False
+    process.outbox.land()
+    await world.clock.advance(1)
+    process.call_back(record, "order", report("t-1", SUCCEEDED))
+    await world.clock.advance(1)
+    process.journal.held = False
+    process.journal.land()
+    await world.clock.advance(1)
+    assert [(seq, status) for seq, status, _ in statuses(world)] == [(1, "QUEUED"), (2, "FAILED"), (3, "SUCCEEDED")]
+    await process.stop()
+
+
+async def test_a_finished_flow_is_not_polled_while_its_events_go_out(world: World) -> None:
+    """The end is known, only not yet told."""
+    process = await Process(world, SHORT).start()
+    record = world.record("code")
+    world.answer(record, "code", Accepted("t-1", 200))
+    world.provider.reports["t-1"] = report("t-1", FAILED)
+    await process.put(record, seconds=4)
+    process.outbox.held = True
+    await world.clock.advance(300)
+    assert world.provider.polls == ["t-1"]
+    process.outbox.held = False
+    process.outbox.land()
+    await world.clock.advance(1)
+    assert process.lane.flows == {}
+    await process.stop()
+
+
 async def test_a_silent_flow_ends_at_its_deadline(world: World) -> None:
     """Sum of the TTLs and ``flow_deadline``: asked a last time, then UNKNOWN, terminal, origin TIMEOUT; later proof corrects it."""
     process = await Process(world, SHORT).start()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from connector.core.model import Doubt, NotSent, RefusalKind, Refused
-from tests.service.world import Process, World, report
+from tests.service.world import LANE, Process, World, report
 
 LOST = Doubt("timeout")
 
@@ -149,16 +149,35 @@ async def test_doubts_that_end_while_they_are_overtaken(world: World) -> None:
     await process.put(doubted[1], seconds=0.3)
     later = world.record()
     process.journal.held = True
-    await process.put(later, seconds=0.1)
     process.call_back(doubted[1], "order", report("there"))
+    process.call_back(doubted[0], "order", report("here"))
     await world.clock.advance(0.1)
-    process.journal.land(2)
+    await process.put(later, seconds=0.1)  # it waits for the first one's row, to write that it overtakes it
+    process.journal.land(1)
     await world.clock.advance(0.1)
+    assert world.flow_id(doubted[1], "order") not in process.lane.flows
     process.journal.held = False
     process.journal.land()
     await world.clock.advance(2)
     assert world.posts(world.flow_id(later, "order")) == [1]
     await process.stop()
+
+
+async def test_a_claimant_begins_with_the_oldest_of_a_key(world: World) -> None:
+    """Parked flows that are due soon take their places by input offset, whichever was written last."""
+    first = await Process(world).start()
+    one, two = world.record(), world.record()
+    flows = world.answer(one, "order", busy(6), busy(6)), world.answer(two, "order", busy(10))
+    await first.put(one, two, seconds=8)
+    await first.kill()
+    log = world.journal_logs[LANE]
+    last = {entry.key: entry.offset for entry in log if entry is not None}
+    log[:] = [entry if entry is None or last[entry.key] == entry.offset else None for entry in log]  # compacted
+    assert numbers(world, *flows) == [0, 1, 0]
+    second = await Process(world).start()
+    await world.clock.advance(10)
+    assert numbers(world, *flows)[3:] == [0, 1]
+    await second.stop()
 
 
 async def test_a_waiting_code_is_superseded(world: World) -> None:

@@ -42,6 +42,7 @@ async def test_a_post_that_outlasts_the_grace_is_a_doubt_for_the_next(world: Wor
     record = world.record()
     flow = world.answer(record, "order", world.provider.lose_reply)
     world.provider.answering.clear()
+    world.provider.timeout_s = 60.0
     await first.put(record, seconds=1)
     released = first.source.revoke(LANE)
     await world.clock.advance(11)
@@ -69,6 +70,22 @@ async def test_what_has_not_begun_is_left_to_the_next(world: World) -> None:
     second = await Process(world).start()
     await world.clock.advance(2)
     assert sorted(world.provider.posts) == sorted(f"{world.flow_id(record, 'order')}.1" for record in records)
+    await second.stop()
+    await first.kill()
+
+
+async def test_a_retry_is_left_to_the_next(world: World) -> None:
+    """A flow between two attempts does not hold the group up."""
+    first = await Process(world).start()
+    record = world.record()
+    flow = world.answer(record, "order", Refused(RefusalKind.THROTTLED, 429, "x", 4000))
+    await first.put(record, seconds=0.5)
+    released = first.source.revoke(LANE)
+    await world.clock.advance(0.5)
+    assert released.is_set()
+    second = await Process(world).start()
+    await world.clock.advance(5)
+    assert world.posts(flow) == [1, 2]
     await second.stop()
     await first.kill()
 

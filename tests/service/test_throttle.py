@@ -377,8 +377,8 @@ async def test_what_expires_behind_a_breaker_ends_as_expired(world: World) -> No
 
 
 async def test_a_code_that_waits_is_superseded_by_a_newer_one(world: World) -> None:
-    """Behind a breaker the gates are asked again: only the newest code goes out."""
-    process = await Process(world).start()
+    """Behind a breaker the gates are asked again: only the newest code goes out, and the other's permit comes back."""
+    process = await Process(world, in_flight=1).start()
     process.throttle.open(Breaker.BALANCE)
     await process.put(world.record("code", key="a"), seconds=1)
     newer = world.record("code", key="b")

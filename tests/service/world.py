@@ -98,6 +98,8 @@ class Provider:
         self.gate.set()
         self.answering = asyncio.Event()  # cleared: requests are read, answers wait
         self.answering.set()
+        self.timeout_s = 10.0
+        self.cut: list[Request] = []
 
     def accept(self, request: Request) -> Accepted:
         """Take it; the search finds it from now on."""
@@ -114,6 +116,17 @@ class Provider:
         )
         return Accepted(tracking_id, 200, None)
 
+    async def _answers(self, request: Request) -> bool:
+        """Whether the answer comes within T. A request whose sender is gone meanwhile may still be taken: it is in ``cut``."""
+        deadline = self._clock.boot() + self.timeout_s
+        try:
+            while not self.answering.is_set() and self._clock.boot() < deadline:
+                await self._clock.sleep(0.1)
+        except asyncio.CancelledError:
+            self.cut.append(request)
+            raise
+        return self.answering.is_set()
+
     def lose_reply(self, request: Request) -> Doubt:
         """Take it, but nobody hears of it."""
         self.accept(request)
@@ -127,7 +140,8 @@ class Provider:
         self.times.append(self._clock.boot())
         flow_id = request.attempt_id.rsplit(".", 1)[0]
         answer: Answer = self.answers[flow_id].pop(0) if self.answers[flow_id] else self.accept
-        await self.answering.wait()
+        if not await self._answers(request):
+            return Doubt("timeout")
         if answer is None:
             await asyncio.Event().wait()
         if callable(answer):
