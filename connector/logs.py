@@ -40,6 +40,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "kafka_error": "librdkafka reports an error; it goes on trying",
     "kafka_unavailable": "no broker can be reached, or a topic cannot be asked for: waiting, not ready",
     "kafka_fatal": "the producer is lost for good: all lanes are dropped and claimed anew with a new one",
+    "input_settings_unreadable": "the dead-letter topic is created with the broker's default size: the inputs' settings may not be read",
     "topic_created": "a missing topic was created with the right settings",
     "lanes_assigned": "the group gave lanes to this process",
     "lanes_revoked": "the group takes lanes back, in peace",
@@ -48,6 +49,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "registry_unavailable": "the schema registry cannot be asked: input waits",
     # lanes
     "lane_claimed": "a lane runs: its epoch, rows read, flows adopted",
+    "gap_unread": "a gap in a lane's own journal offsets could not be read, for a reason nobody foresaw: the lane is dropped",
     "lane_dropped": "a lane was dropped and is claimed anew, by reason",
     "lane_refused": "a lane's topics cannot be trusted: a person must act; the remedy is in the line",
     "lane_drained": "a lane stopped with nothing open",

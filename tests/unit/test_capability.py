@@ -73,6 +73,13 @@ def test_keys_rotate() -> None:
     assert verify(KEYS, old_kid, token) is None
 
 
+def test_a_long_text_is_refused_unread() -> None:
+    """Nobody can make us decode a megabyte: one character more than the longest token is nonsense."""
+    kid, token = mint(KEYS, replace(CLAIM, topic="x" * 249))
+    assert verify(KEYS, kid, token) is not None
+    assert verify(KEYS, kid, token + "A" * (LONGEST_TOKEN + 1 - len(token))) is None
+
+
 def test_without_a_key_nothing_is_genuine() -> None:
     """The key that stands in for an unknown one signs nothing: a token made with it is refused."""
     nothing = bytes(32)
