@@ -23,19 +23,12 @@ Format = Literal["json", "console"]
 EVENTS: Final[Mapping[str, str]] = {
     # process
     "starting": "the process begins; carries the version and the settings in force (secrets masked)",
-    "ready": "group joined, views current: the process takes its share",
+    "ready": "everything is open; lanes come as the group assigns them",
     "stopping": "a stop was asked for (signal): intake ends, lanes drain",
     "stopped": "the process ends; carries the exit code",
-    "task_failed": "a part of the process broke; the process stops with exit code 1",
     "http_listening": "an HTTP server took its port",
     "http_stopped": "an HTTP server let go of its port",
-    "http_error": "a request broke inside the server (answered 500)",
     "library": "a line of a library (uvicorn, librdkafka); ``module`` names it",
-    # rules and control
-    "rules_loaded": "the rules in force, by version",
-    "rules_refused": "changed rules hold errors: the old ones stay in force",
-    "paused": "a person paused a scope",
-    "resumed": "a person resumed a scope",
     # Kafka
     "kafka_error": "librdkafka reports an error; it goes on trying",
     "kafka_unavailable": "no broker can be reached, or a topic cannot be asked for: waiting, not ready",
@@ -52,9 +45,6 @@ EVENTS: Final[Mapping[str, str]] = {
     "gap_unread": "a gap in a lane's own journal offsets could not be read, for a reason nobody foresaw: the lane is dropped",
     "lane_dropped": "a lane was dropped and is claimed anew, by reason",
     "lane_refused": "a lane's topics cannot be trusted: a person must act; the remedy is in the line",
-    "lane_drained": "a lane stopped with nothing open",
-    "lane_cut": "a lane was stopped at the end of the grace period with POSTs still open (they become doubts)",
-    "partitions_added": "an input topic grew while running: paused until `topics create --grow`",
     # flows
     "duplicate_event": "a known event was met again: no output",
     "dead_letter": "a record can never be processed: reason, path and coordinates",
@@ -63,12 +53,9 @@ EVENTS: Final[Mapping[str, str]] = {
     "resend_after_doubt": "a flow is sent again after a doubt (audit)",
     "double_accept": "a second attempt of a flow is proven accepted (audit)",
     "flow_silent": "an accepted flow reached its deadline without an end",
-    "status_word_unknown": "Routee used a status word that no table knows",
     # provider
     "breaker_opened": "sending is held: provider, auth or balance",
     "breaker_closed": "sending goes on",
-    "throttled": "Routee asked for less (429): the limiter slows down",
-    "token_refused": "Routee refused the application's id or secret",
     # callbacks
     "callback_unparsable": "a verified callback's body is no document of Routee: the flow is polled instead",
     "callback_orphaned": "a verified callback for a flow that the lane does not know",

@@ -1,13 +1,15 @@
-"""What the lane's moves mean for the metrics."""
+"""What the lane's moves mean for metrics and for the log."""
 
 from __future__ import annotations
 
 from connector.core.flow import Flow, State
 from connector.core.model import NotSent, Outcome
+from connector.logs import get_logger
 from connector.metrics import Metrics
 from connector.services.live import Live
 from connector.services.parts import Parts
 
+log = get_logger("counts")
 _WORDS = {"Accepted": "accepted", "Rejected": "rejected", "Refused": "refused", "NotSent": "not_sent", "Doubt": "doubt"}
 
 
@@ -25,10 +27,13 @@ def change(metrics: Metrics, before: Flow, after: Flow) -> None:
     facts = after.facts
     if before.state is State.UNKNOWN and after.state is not State.UNKNOWN:
         metrics.corrections.inc()
+    if before.state is State.DOUBT and after.state is not State.DOUBT:
+        log.info("doubt_resolved", flow_id=facts.flow_id, state=after.state.name, reason=after.reason)
     if after.resent and not before.resent:
         metrics.resends.labels(facts.message_class).inc()
     if len(after.duplicates) > len(before.duplicates):
         metrics.double_accepts.labels(facts.message_class).inc()
+        log.error("double_accept", flow_id=facts.flow_id, tracking_id=after.tracking_id, other=after.duplicates[-1])
     for _, event in after.pending:
         if event.kind == "send" and event not in (entry for _, entry in before.pending):
             metrics.sends.labels(facts.api or "", facts.message_class or "", str(event.body["outcome"])).inc()

@@ -21,10 +21,12 @@ _WINDOW_MS = 60_000  # candidates from this long before the POST count
 
 
 def next_search_at_ms(lane: Lane, live: Live) -> int:
-    """Early and often, then rarer, from the time this process knows of the doubt; never in a burst."""
+    """Early and often, then rarer, from the time this process knows of the doubt, and once when absence becomes conclusive."""
     now_ms = lane.parts.clock.now_ms()
     began_ms = now_ms - int((lane.parts.clock.boot() - _since(lane, live)) * 1000)
-    return max(now_ms + _LEAST_GAP_MS, next_search_ms(began_ms, live.tries, lane.parts.chance()))
+    next_ms = max(now_ms + _LEAST_GAP_MS, next_search_ms(began_ms, live.tries, lane.parts.chance()))
+    conclusive_in_s = _conclusive_at(lane, live) - lane.parts.clock.boot()
+    return min(next_ms, now_ms + int(conclusive_in_s * 1000) + 1) if conclusive_in_s > 0 else next_ms
 
 
 async def resolve(lane: Lane, live: Live) -> None:

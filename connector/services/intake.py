@@ -71,6 +71,7 @@ class Intake:
                 continue
             self.keepers[lane] = keeper = Keeper(lane, self.parts)
             self._running[lane] = tasks.create_task(keeper.run())
+        log.info("lanes_assigned", lanes=[str(lane) for lane in lanes])
         self.parts.metrics.rebalances.labels("assigned").inc()
         self._share()
 
@@ -88,6 +89,7 @@ class Intake:
                 await asyncio.wait(ending)
         finally:
             event.release()
+        log.info("lanes_revoked", lanes=[str(lane) for lane in event.lanes])
         self.parts.metrics.rebalances.labels("revoked").inc()
         self._share()
 
@@ -97,6 +99,7 @@ class Intake:
             self._running.pop(lane, None)
             if keeper is not None:
                 keeper.drop()
+        log.warning("lanes_lost", lanes=[str(lane) for lane in lanes])
         self.parts.metrics.rebalances.labels("lost").inc()
         self._share()
 

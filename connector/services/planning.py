@@ -225,29 +225,48 @@ async def request_for(lane: Lane, live: Live) -> Request | None:
 
     A flow never posted is built with the current version of its rule; a resend needs the same version (SEMANTICS §4, §7).
     """
-    attempt = live.flow.next_attempt
-    if live.request is not None and live.request.attempt_id == identity.attempt_id(live.id, attempt):
-        return live.request
-    facts = live.flow.facts
-    if live.flow.state is State.DOUBT and lane.parts.rules().version != facts.rules_version:
-        live.unsendable = Unsendable(Ended(State.UNKNOWN, "rules_changed"), None)
-        return None
-    if not await remember(lane, live):
-        live.unsendable = Unsendable(Ended(_gone(live), "input_gone"), None)
-        return None
+    if _built(live) is None:
+        if live.flow.state is State.DOUBT and lane.parts.rules().version != live.flow.facts.rules_version:
+            live.unsendable = Unsendable(Ended(State.UNKNOWN, "rules_changed"), None)
+            return None
+        if not await remember(lane, live):
+            live.unsendable = Unsendable(Ended(_gone(live), "input_gone"), None)
+            return None
+    return fitted(lane, live)
+
+
+def fitted(lane: Lane, live: Live) -> Request | None:
+    """The next attempt's request, the ttl of an OTP cut to what is left of its time (SEMANTICS §7); None as in ``request_for``."""
+    facts, request = live.flow.facts, _built(live)
+    left_ms = facts.expires_at_ms - lane.parts.clock.now_ms() if facts.message_class is MessageClass.OTP else None
+    if request is not None and (left_ms is None or request.ttl_total_ms <= left_ms):
+        return request
     if live.notification is None or live.record is None:
         return None
     try:
-        live.request = _rebuild(lane, live, live.record, live.notification)
+        live.request = _rebuild(lane, live, live.record, live.notification, left_ms)
     except Unbuildable as error:
-        unsendable = _unsendable(live.record, facts, error, "build").unsendable
-        live.unsendable = unsendable and replace(unsendable, end=replace(unsendable.end, state=_gone(live)))
+        live.unsendable = _unbuilt(live, live.record, error)
         return None
     live.recipient = live.request.recipient
     return live.request
 
 
-def _rebuild(lane: Lane, live: Live, record: Record, notification: Notification) -> Request:
+def _built(live: Live) -> Request | None:
+    """The request at hand, if it is the next attempt's."""
+    wanted = identity.attempt_id(live.id, live.flow.next_attempt)
+    return live.request if live.request is not None and live.request.attempt_id == wanted else None
+
+
+def _unbuilt(live: Live, record: Record, error: Unbuildable) -> Unsendable | None:
+    """How a flow ends of which no message can be made any more; too late for the shortest ttl is no fault of the event."""
+    if error.reason == "TTL_OVER":
+        return Unsendable(Ended(State.UNKNOWN if live.flow.ever_doubted else State.EXPIRED, "ttl_over"), None)
+    unsendable = _unsendable(record, live.flow.facts, error, "build").unsendable
+    return unsendable and replace(unsendable, end=replace(unsendable.end, state=_gone(live)))
+
+
+def _rebuild(lane: Lane, live: Live, record: Record, notification: Notification, left_ms: int | None) -> Request:
     """The next attempt's request by the rule's current version; the flow then says what that sends. Raises Unbuildable.
 
     Its class, and so its place in the order of its key, and its expiry stay as they were.
@@ -256,7 +275,7 @@ def _rebuild(lane: Lane, live: Live, record: Record, notification: Notification)
     rule = rules.rule(facts.rule)
     if rule is None:
         raise Unbuildable("RULE_GONE", "the rule this event was routed to is no longer there", facts.rule)
-    request = build_request(lane, notification, rule, facts.flow_id, live.flow.next_attempt, facts.digest)
+    request = build_request(lane, notification, rule, facts.flow_id, live.flow.next_attempt, facts.digest, left_ms)
     if rules.version != facts.rules_version:
         said = _facts(lane, record, notification, facts.digest, rule, facts.rule, facts.siblings, request)
         live.flow = replace(live.flow, facts=replace(said, message_class=facts.message_class, expires_at_ms=facts.expires_at_ms))

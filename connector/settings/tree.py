@@ -156,7 +156,7 @@ class Callbacks(_Section):
 class Admin(_Section):
     """The private port."""
 
-    listen: Listen = _default("0.0.0.0:9090", "/metrics /healthz /readyz /startupz and the console")
+    listen: Listen = _default("0.0.0.0:9090", "/metrics /healthz /readyz /startupz")
 
 
 class Privacy(_Section):
