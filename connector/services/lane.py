@@ -180,7 +180,7 @@ class Lane:
         if request is None or facts.message_class is None:
             return None
         if await self.parts.throttle.enter(facts.message_class, facts.expires_at_ms):
-            if gate(self, live) is None:
+            if gate(self, live) is None and (request := planning.fitted(self, live)) is not None:
                 return request
             self.parts.throttle.leave()
         return await self._ready(live)  # it expired, or a newer one came, while it waited

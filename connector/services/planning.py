@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from connector.core import identity, rows
 from connector.core.contain import contain
 from connector.core.flow import Ended, Facts, Flow, State
-from connector.core.model import DeadLetter, Notification, Record, Request
+from connector.core.model import DeadLetter, MessageClass, Notification, Record, Request
 from connector.core.request import build
 from connector.core.rules import Rule
 from connector.errors import InputError, RegistryUnavailable, Unbuildable, Undecodable
@@ -122,12 +122,13 @@ def _flow(
     )
 
 
-def build_request(lane: Lane, notification: Notification, rule: Rule, flow_id: str, attempt: int, digest: bytes) -> Request:
-    """The message of one attempt. Raises Unbuildable."""
+def build_request(
+    lane: Lane, notification: Notification, rule: Rule, flow_id: str, attempt: int, digest: bytes, left_ms: int | None = None
+) -> Request:
+    """The message of one attempt, its ttl cut to ``left_ms`` where that is given. Raises Unbuildable."""
     url = lane.parts.callback_url(lane.id, flow_id, attempt, digest)
-    return contain(
-        Unbuildable, lambda: build(notification, rule, identity.attempt_id(flow_id, attempt), url, lane.parts.policy.otp_label_visible)
-    )
+    attempt_id, visible = identity.attempt_id(flow_id, attempt), lane.parts.policy.otp_label_visible
+    return contain(Unbuildable, lambda: build(notification, rule, attempt_id, url, visible, left_ms))
 
 
 def _refused(lane: Lane, record: Record, notification: Notification | None, digest: bytes, error: InputError) -> Live:
