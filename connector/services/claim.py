@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from connector.core import rows
 from connector.core.claim import Epoch, Fold, Folded
@@ -13,6 +14,8 @@ from connector.core.rows import Checkpoint
 from connector.errors import LaneLost, LaneRefused
 from connector.ports import LaneId
 from connector.services.parts import Parts
+
+CANDIDATE_WINDOW_MS = 60_000  # a search looks from this long before the first POST in question (SEMANTICS §4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +28,7 @@ class Claimed:
     adopt: tuple[Flow, ...]  # not settled: each gets a row of the new epoch before anybody acts on it
     follow: tuple[Flow, ...]  # settled, but their statuses are still awaited
     start: int  # where the input goes on
+    own_ids: Mapping[str, int] = field(default_factory=dict)  # of finished flows, where an adopted doubt could take one for its own
 
 
 async def claim(lane: LaneId, parts: Parts) -> Claimed:
@@ -78,7 +82,22 @@ async def _sort(lane: LaneId, parts: Parts, fold: Fold, checkpoint: Checkpoint, 
     ledger.covered = _covered(standing, start)
     parts.metrics.adopted_flows.inc(len(adopt))
     parts.metrics.void_rows.inc(sum(row.void for row in standing))
-    return Claimed(Epoch(fold.epoch), checkpoint, ledger, adopt, tuple(follow), start)
+    return Claimed(Epoch(fold.epoch), checkpoint, ledger, adopt, tuple(follow), start, _neighbours(standing, adopt))
+
+
+def _neighbours(standing: list[Folded], adopt: tuple[Flow, ...]) -> dict[str, int]:
+    """Tracking ids of finished flows → time of acceptance. Only a doubt without a visible label asks whose a candidate is."""
+    doubts = [flow for flow in adopt if flow.state is State.DOUBT and not flow.facts.labelled and flow.attempts]
+    if not doubts:
+        return {}
+    since_ms = min(flow.attempts[0].at_ms for flow in doubts) - CANDIDATE_WINDOW_MS
+    ids = {}
+    for row in standing:
+        if row.head.finished and row.head.state is State.ACCEPTED:
+            flow = rows.flow_of(row.key, row.value)
+            if flow.tracking_id and (flow.accepted_at_ms or 0) >= since_ms:
+                ids[flow.tracking_id] = flow.accepted_at_ms or 0
+    return ids
 
 
 def _adopted(row: Folded, out: set[str], parts: Parts) -> Flow:

@@ -10,6 +10,7 @@ from connector.core.model import InDoubt, MessageClass
 from connector.logs import get_logger
 from connector.ports import Unanswered
 from connector.services import planning
+from connector.services.claim import CANDIDATE_WINDOW_MS
 from connector.services.live import Live
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
 log = get_logger("doubts")
 _LEAST_GAP_MS = 250
-_WINDOW_MS = 60_000  # candidates from this long before the POST count
 
 
 def next_search_at_ms(lane: Lane, live: Live) -> int:
@@ -105,8 +105,8 @@ def _question(lane: Lane, live: Live) -> Question:
         lowest=min((line.n for line in open_posts), default=1),
         labelled=flow.facts.labelled,
         signature=flow.facts.signature,
-        since_ms=first_ms - _WINDOW_MS,
-        until_ms=lane.parts.clock.now_ms() + _WINDOW_MS,
+        since_ms=first_ms - CANDIDATE_WINDOW_MS,
+        until_ms=lane.parts.clock.now_ms() + CANDIDATE_WINDOW_MS,
         recipient=live.recipient or "",
     )
 

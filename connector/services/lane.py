@@ -51,7 +51,7 @@ class Lane:
         self.turns = Turns()
         self.agenda = Agenda(self)
         self.backlog = Backlog(lane, parts)
-        self.own_ids: dict[str, int] = {}  # tracking ids of unlabelled flows → time of acceptance: whose is a candidate?
+        self.own_ids = dict(claimed.own_ids)  # tracking ids of unlabelled flows → time of acceptance: whose is a candidate?
         self.newest = Newest()
         self.recent: OrderedDict[str, Flow] = OrderedDict()  # just finished: most late callbacks are about these, and need no read
         self.last_row = -1  # offset of the last valid row of a flow

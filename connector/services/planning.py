@@ -29,7 +29,6 @@ async def decode(lane: Lane, record: Record) -> Notification:
             notification = await lane.parts.decoder.decode(record)
         except RegistryUnavailable:
             log.warning("registry_unavailable", lane=str(lane.id), retry_s=delay)
-            lane.parts.metrics.registry_errors.inc()
             await lane.parts.clock.sleep(delay)
             delay = min(delay * 2, 10.0)
         else:

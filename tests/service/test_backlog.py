@@ -103,13 +103,13 @@ async def test_a_held_lane_that_is_lost_flows_again(world: World) -> None:
 
 
 async def test_an_unreachable_registry_stands_the_lane_still(world: World) -> None:
-    """Nothing is dead-lettered, nothing lost, order is kept; metrics tell."""
+    """Nothing is dead-lettered, nothing lost, order is kept; the registry is asked again and again, but not stormed."""
     process = await Process(world).start()
     world.decoder.unreachable = True
     records = [world.record() for _ in range(3)]
     await process.put(*records, seconds=60)
     assert (world.provider.posts, world.dead_letters.letters, world.committed.get(LANE, 0)) == ([], [], 0)
-    assert process.value("registry_errors_total") > 5
+    assert 5 < world.decoder.asked < 50
     world.decoder.unreachable = False
     await world.clock.advance(15)
     assert world.provider.posts == [f"{world.flow_id(record, 'order')}.1" for record in records]

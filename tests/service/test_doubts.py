@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from connector.core.model import Accepted, Doubt, FlowStatus, NotSent, RefusalKind, Refused
+from connector.core.model import Accepted, Channel, Doubt, FlowStatus, NotSent, RefusalKind, Refused, StepReport, StepStatus
 from connector.services.parts import Policy
 from tests.service.world import LANE, RULES, Process, World, report
 
@@ -329,3 +329,23 @@ async def test_the_gauge_counts_open_doubts(world: World) -> None:
     await world.clock.advance(60)
     assert process.value("doubts", **{"class": "marketing"}) == 0
     await process.stop()
+
+
+async def test_a_finished_neighbour_is_not_taken_for_the_doubted_one(world: World) -> None:
+    """Its flow ended before the take-over, so only its row knows the tracking id; the doubted code is absent, and sent again."""
+    first = await Process(world).start()
+    delivered, doubted = world.record("code", key="a"), world.record("code", key="b")
+    await first.put(delivered, seconds=2)
+    done = replace(report("track-1"), steps=(StepReport(1, Channel.SMS, StepStatus.DELIVERED, "Delivered"),))
+    first.call_back(delivered, "code", done)
+    await world.clock.advance(5)
+    assert world.flow_id(delivered, "code") not in first.lane.flows
+    flow = world.answer(doubted, "code", None)
+    await first.put(doubted, seconds=1)
+    await first.kill()
+    world.provider.answers[flow] = []
+    second = await Process(world).start()
+    await world.clock.advance(60)
+    assert world.posts(flow) == [1, 2]
+    assert [event["tracking_id"] for event in world.outputs("sends")] == ["track-1", "track-2"]
+    await second.stop()

@@ -69,8 +69,10 @@ class JsonDecoder:
     """JSON only, once the registry can be reached."""
 
     unreachable = False
+    asked = 0
 
     async def decode(self, record: Record) -> Notification:
+        self.asked += 1
         if self.unreachable:
             raise RegistryUnavailable("fake")
         try:
