@@ -44,6 +44,7 @@ T = TypeVar("T")
 log = get_logger("app")
 _TELL_EVERY_S = 2.0
 _FLUSH_S = 5.0
+_ASK_S = 5.0  # a stop waits for the question that is being asked
 
 
 class Connector:
@@ -166,13 +167,13 @@ class Connector:
 
     async def _learn_room(self, letters: KafkaDeadLetters) -> None:
         """How large a dead letter may be. Nobody waits for it: until it is known, Kafka's refusal of a larger one tells."""
-        letters.max_bytes = await asyncio.to_thread(KafkaTopics(self.options).largest_message, self.settings.topics.dead_letters)
+        letters.max_bytes = await asyncio.to_thread(KafkaTopics(self.options, _ASK_S).largest_message, self.settings.topics.dead_letters)
 
     # ------------------------------------------------------------------------------------------------------------- waiting
 
     async def _await_kafka(self) -> wiring.Topics:
         """The topics, once the broker is there and they are right. Raises ConfigError for wrong topics."""
-        topics = KafkaTopics(self.options)
+        topics = KafkaTopics(self.options, _ASK_S)
         return await self._retry("kafka_unavailable", lambda: asyncio.to_thread(self._check_topics, topics))
 
     def _check_topics(self, topics: KafkaTopics) -> wiring.Topics:

@@ -37,7 +37,6 @@ T = TypeVar("T")
 
 _LOG = get_logger(__name__)
 _ASK_S: Final = 15.0
-_SOON_S: Final = 3.0
 
 
 _MOCK: Final = "mockCluster"  # how its cluster id begins; it never answers DescribeTopics
@@ -54,12 +53,14 @@ class Created:
 class KafkaTopics:
     """The cluster's topics, through one admin client."""
 
-    def __init__(self, options: KafkaOptions) -> None:
+    def __init__(self, options: KafkaOptions, ask_s: float = _ASK_S) -> None:
+        """``ask_s``: how long the broker may take for one answer, about."""
+        self._ask_s = ask_s
         self._admin = AdminClient(client_config(options), logger=library_logger())
 
     def metadata(self) -> dict[str, Metadata]:
         """All topics there are."""
-        topics = self._ask("listing topics", lambda: self._admin.list_topics(timeout=_ASK_S).topics)
+        topics = self._ask("listing topics", lambda: self._admin.list_topics(timeout=self._ask_s).topics)
         return {
             name: Metadata(len(topic.partitions), min((len(p.replicas) for p in topic.partitions.values()), default=0))
             for name, topic in topics.items()
@@ -73,16 +74,16 @@ class KafkaTopics:
 
     def ids(self, names: Sequence[str]) -> dict[str, str]:
         """The broker's ids of topics: a topic made anew under the same name has another one. None are told by librdkafka's mock cluster."""
-        cluster = self._ask("asking for the cluster", lambda: self._admin.list_topics(timeout=_ASK_S).cluster_id)
+        cluster = self._ask("asking for the cluster", lambda: self._admin.list_topics(timeout=self._ask_s).cluster_id)
         if str(cluster).startswith(_MOCK):
             return {}
-        asked = self._admin.describe_topics(TopicCollection(list(names)), request_timeout=_ASK_S)
+        asked = self._admin.describe_topics(TopicCollection(list(names)), request_timeout=self._ask_s)
         return {name: str(self._wait(f"describing {name}", answer).topic_id) for name, answer in asked.items()}
 
-    def configs(self, names: Sequence[str], *, within_s: float | None = None) -> dict[str, dict[str, str]]:
+    def configs(self, names: Sequence[str]) -> dict[str, dict[str, str]]:
         """Settings in force, per topic. Raises KafkaUnavailable."""
         resources = [ConfigResource(ResourceType.TOPIC, name) for name in names]
-        asked = self._admin.describe_configs(resources, request_timeout=within_s or _ASK_S) if resources else {}
+        asked = self._admin.describe_configs(resources, request_timeout=self._ask_s) if resources else {}
         return {
             resource.name: {key: entry.value or "" for key, entry in self._wait("reading topic settings", answer).items()}
             for resource, answer in asked.items()
@@ -91,7 +92,7 @@ class KafkaTopics:
     def largest_message(self, name: str) -> int | None:
         """The topic's ``max.message.bytes``; None where its settings cannot be read (no right to, or a mock cluster)."""
         try:
-            return int(self.configs([name], within_s=_SOON_S)[name]["max.message.bytes"])
+            return int(self.configs([name])[name]["max.message.bytes"])
         except KafkaUnavailable:
             return None
 
@@ -116,8 +117,8 @@ class KafkaTopics:
     def _create_now(self, plans: Sequence[TopicPlan], found: Mapping[str, Metadata], replication_factor: int) -> None:
         new = [NewTopic(plan.name, count_of(plan, found), replication_factor, config=dict(plan.config)) for plan in plans]
         if new:
-            for name, answer in self._admin.create_topics(new, request_timeout=_ASK_S).items():
-                error = answer.exception(_ASK_S + 5)
+            for name, answer in self._admin.create_topics(new, request_timeout=self._ask_s).items():
+                error = answer.exception(self._ask_s + 5)
                 if not (isinstance(error, KafkaException) and _code(error) == KafkaError.TOPIC_ALREADY_EXISTS):  # somebody was quicker
                     self._wait(f"creating {name}", answer)
 
@@ -137,13 +138,13 @@ class KafkaTopics:
         counts = {plan.name: count_of(plan, found) for plan in plans}
         new = [NewPartitions(name, counts[name]) for name in short]
         if new:
-            for name, answer in self._admin.create_partitions(new, request_timeout=_ASK_S).items():
+            for name, answer in self._admin.create_partitions(new, request_timeout=self._ask_s).items():
                 self._wait(f"growing {name}", answer)
         return short
 
     def _await_visible(self, plans: Sequence[TopicPlan], changed: set[str]) -> None:
         """The controller has agreed; the brokers' metadata follows a little later."""
-        deadline = time.monotonic() + _ASK_S
+        deadline = time.monotonic() + self._ask_s
         while any(wrong.topic in changed for wrong in structure_findings(plans, self.metadata())) and time.monotonic() < deadline:
             time.sleep(0.1)
 
@@ -167,10 +168,9 @@ class KafkaTopics:
         except KafkaException as cause:
             raise unavailable(doing, cause) from cause
 
-    @staticmethod
-    def _wait(doing: str, answer: Future[T]) -> T:
+    def _wait(self, doing: str, answer: Future[T]) -> T:
         try:
-            return answer.result(_ASK_S + 5)
+            return answer.result(self._ask_s + 5)
         except (KafkaException, FutureTimeout) as cause:
             raise unavailable(doing, cause) from cause
 
