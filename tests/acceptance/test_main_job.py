@@ -5,8 +5,12 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.acceptance.crew import Crew, make_events
 from tests.kafka import Broker
+
+pytestmark = [pytest.mark.broker, pytest.mark.slow, pytest.mark.timeout(300)]  # each waits for its end for up to 150 s by itself
 
 
 def test_five_thousand_events_end_exactly_once(broker: Broker, tmp_path: Path) -> None:
