@@ -6,6 +6,7 @@ Foreign errors are named here once: ``unavailable`` makes a ``KafkaUnavailable``
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
@@ -23,6 +24,31 @@ Config = dict[str, Any]  # librdkafka's properties, and callbacks
 
 _LOG = get_logger(__name__)
 _LIBRARY: Final = logging.getLogger("librdkafka")
+_QUIET_S: Final = 5.0
+
+
+class Sparing:
+    """At most one line of a kind in ``seconds``: every client tells of a broker that is away several times a second."""
+
+    def __init__(self, seconds: float = _QUIET_S, clock: Callable[[], float] = time.monotonic) -> None:
+        self._seconds = seconds
+        self._clock = clock
+        self._last: dict[str, float] = {}
+
+    def lets_through(self, kind: str) -> bool:
+        """Whether a line of this kind is due. Kinds are few: librdkafka's facilities, its error names."""
+        now = self._clock()
+        due = kind not in self._last or now - self._last[kind] >= self._seconds
+        if due:
+            self._last[kind] = now
+        return due
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """For a logger: librdkafka's lines begin with their facility (``FAIL``)."""
+        return self.lets_through(record.getMessage().partition(" ")[0])
+
+
+_LIBRARY.addFilter(Sparing())
 
 _PRODUCER_OWNS: Final = frozenset(
     {
@@ -198,11 +224,13 @@ def library_logger() -> logging.Logger:
 
 
 def error_counter(metrics: Metrics) -> Callable[[KafkaError], None]:
-    """Make an ``error_cb``: logged and counted by name. librdkafka goes on trying by itself."""
+    """Make an ``error_cb``: each is counted by name, not each is logged. librdkafka goes on trying by itself."""
+    log = Sparing()
 
     def report(error: KafkaError) -> None:
         metrics.kafka_errors.labels(error.name()).inc()
-        _LOG.warning("kafka_error", code=error.name(), detail=error.str(), fatal=error.fatal())
+        if error.fatal() or log.lets_through(error.name()):
+            _LOG.warning("kafka_error", code=error.name(), detail=error.str(), fatal=error.fatal())
 
     return report
 

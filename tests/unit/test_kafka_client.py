@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from connector.adapters.kafka_client import (
     Config,
     KafkaOptions,
+    Sparing,
     error_counter,
     group_config,
     owned_properties,
@@ -69,3 +70,14 @@ def test_a_lane_has_one_output_partition(topic: str, partition: int, count: int)
 def test_the_output_partition_is_the_same_in_every_release() -> None:
     """Pinned: another hash would tear the order of flows that are under way."""
     assert [partition_of(LaneId("notifications", number), 12) for number in range(6)] == [2, 8, 6, 8, 7, 9]
+
+
+def test_a_broker_that_is_away_does_not_flood_the_log() -> None:
+    """A kind of line is written at once, then once in five seconds however often it comes; other kinds do not wait for it."""
+    now = [100.0]
+    sparing = Sparing(5.0, lambda: now[0])
+    assert sparing.lets_through("FAIL")
+    assert not any(sparing.lets_through("FAIL") for _ in range(100))
+    assert sparing.lets_through("GETPID")
+    now[0] += 5
+    assert [sparing.lets_through("FAIL"), sparing.lets_through("FAIL")] == [True, False]
