@@ -42,6 +42,7 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, home: Home, keep_alive_s: float) -> None:
         self.made = False
+        self.abandoned = False
         self.rest_until = 0.0  # loop time until which it may be used again
         self._home = home
         self._keep_alive_s = keep_alive_s
@@ -115,6 +116,9 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Connected; with TLS: the handshake is done and the peer's name verified."""
         self._transport = cast("asyncio.Transport", transport)
+        if self.abandoned:  # its dialler was cancelled in the same instant: nobody would ever close it
+            self._transport.abort()
+            return
         self._tls = transport.get_extra_info("sslcontext") is not None
         self.made = True
         self.rest_until = asyncio.get_running_loop().time() + self._keep_alive_s
@@ -148,7 +152,8 @@ class Connection(asyncio.Protocol):
         else:
             reason = "cut" if self._reader.begun else "closed"
         self._settle(Failure(sent=True, reason=reason))
-        self._home.lost(self)
+        if self.made:
+            self._home.lost(self)
 
     def _expire(self) -> None:
         self.abort("timeout")

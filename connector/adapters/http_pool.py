@@ -13,6 +13,8 @@ from connector.adapters.http_socket import Address, Resolve, Route, dial
 from connector.adapters.single_flight import SingleFlight
 from connector.core.model import Failure
 
+_CLOSE_TRIES = 50
+_CLOSE_TRY_S = 0.1
 _SWEEP_S = 0.5
 
 
@@ -79,9 +81,15 @@ class Pool:
                 connection.abort("closed")
         self._resting.clear()
         self._stop_sweep()
-        while self._made:
+        for _ in range(_CLOSE_TRIES):
+            if not self._made:
+                break
             self._emptied.clear()
-            await self._emptied.wait()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_CLOSE_TRY_S):
+                    await self._emptied.wait()
+            for connection in tuple(self._made):  # a dial that ended only now, a peer that takes no end
+                connection.abort("closed")
 
     # ------------------------------------------------------------------------------------------------ called by connections
 
@@ -125,6 +133,7 @@ class Pool:
             reason = await dial(self._route, connection.adopt, give_up, self._addresses)
         finally:
             if not connection.made:
+                connection.abandoned = True
                 self._free_slot()
             usable = reason is None and connection.usable() and not self._closed
             if not usable:
