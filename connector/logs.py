@@ -54,6 +54,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "double_accept": "a second attempt of a flow is proven accepted (audit)",
     "flow_silent": "an accepted flow reached its deadline without an end",
     # provider
+    "provider_unreachable": "nothing can be sent to Routee, or no token can be had, by reason; flows wait and try again",
     "breaker_opened": "sending is held: provider, auth or balance",
     "breaker_closed": "sending goes on",
     # callbacks

@@ -56,7 +56,10 @@ class KafkaTopics:
     def __init__(self, options: KafkaOptions, ask_s: float = _ASK_S) -> None:
         """``ask_s``: how long the broker may take for one answer, about."""
         self._ask_s = ask_s
-        self._admin = AdminClient(client_config(options), logger=library_logger())
+        try:
+            self._admin = AdminClient(client_config(options), logger=library_logger())
+        except KafkaException as refused:
+            raise ConfigError((Problem("kafka.properties", _refusal(refused), "see librdkafka's list of properties"),)) from None
 
     def metadata(self) -> dict[str, Metadata]:
         """All topics there are."""
@@ -178,3 +181,9 @@ class KafkaTopics:
 def _code(exception: KafkaException) -> int | None:
     error = error_of(exception)
     return None if error is None else error.code()
+
+
+def _refusal(refused: KafkaException) -> str:
+    """librdkafka's complaint; of a wrong value only that it is one, for it may be a secret."""
+    text = str(error.str()) if (error := error_of(refused)) is not None else ""
+    return text if text.startswith("No such configuration property") else "librdkafka refuses the value of a property"

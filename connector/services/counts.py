@@ -17,6 +17,8 @@ def attempt(parts: Parts, live: Live, outcome: Outcome) -> None:
     """A POST has ended."""
     metrics, facts = parts.metrics, live.flow.facts
     metrics.attempts.labels(facts.api, _WORDS[type(outcome).__name__]).inc()
+    if isinstance(outcome, NotSent) and outcome.reason != "lease_over":
+        parts.throttle.unreachable(outcome.reason)
     if live.flow.attempt == 1 and live.record is not None and live.posted_at is not None and not isinstance(outcome, NotSent):
         took_s = parts.clock.boot() - live.posted_at
         metrics.send_seconds.observe(max(0.0, (parts.clock.now_ms() - live.record.timestamp_ms) / 1000 - took_s))

@@ -10,11 +10,14 @@ from asyncio import Future
 from collections import deque
 
 from connector.core.model import MessageClass
+from connector.logs import get_logger
 from connector.metrics import Metrics
 from connector.ports import Clock
 
+log = get_logger("throttle")
 _BURST_S = 0.1  # a bucket holds this much of the rate: a start never lets a second's worth through at once
 _WINDOW_S = 10.0
+_TELL_S = 10.0
 _WINDOW_MIN = 20
 _TICK_S = 0.05
 
@@ -50,6 +53,7 @@ class Throttle:
         self._wake = asyncio.Event()
         self._open: dict[Breaker, float] = {}
         self._probing: set[Breaker] = set()
+        self._told_unreachable = -_TELL_S
         self._results: deque[tuple[float, bool]] = deque()
         metrics.in_flight_limit.set(max_in_flight)
         for kind in Breaker:
@@ -83,6 +87,13 @@ class Throttle:
             self._probing.discard(Breaker.PROVIDER)
             self.open(Breaker.PROVIDER)  # the probe never reached the provider, so it says nothing: another one later
         self._dispense()
+
+    def unreachable(self, reason: str) -> None:
+        """No byte could be sent: said once in a while, since every waiting flow meets the same."""
+        now = self._clock.boot()
+        if now - self._told_unreachable >= _TELL_S:
+            self._told_unreachable = now
+            log.warning("provider_unreachable", reason=reason)
 
     def record(self, *, bad: bool) -> None:
         """What came of a POST, for the provider's breaker: bad is a doubt or a 5xx."""
