@@ -7,6 +7,7 @@ import threading
 from collections.abc import AsyncIterator
 
 import pytest
+from confluent_kafka import Consumer
 
 from connector.adapters.kafka_client import KafkaOptions, journal_topic, reader_config
 from connector.adapters.kafka_reader import ReadingPool, Seat
@@ -128,6 +129,34 @@ async def test_a_read_that_is_cancelled_again_and_again_ends_first() -> None:
         await reading
     assert not seat.cut.is_set()
     await seat.close()
+
+
+async def test_a_consumer_that_heard_nothing_is_replaced() -> None:
+    """After a read that failed, the next one has a consumer of its own: a client may go deaf for one partition, and for good."""
+    seen: list[Consumer] = []
+
+    def deaf(consumer: Consumer) -> None:
+        seen.append(consumer)
+        raise KafkaUnavailable("nothing heard")
+
+    seat = Seat(lambda: reader_config(KafkaOptions("127.0.0.1:1")), "seat")
+    for _ in range(2):
+        with pytest.raises(KafkaUnavailable):
+            await seat.run(deaf)
+    await seat.run(seen.append)
+    assert len({id(consumer) for consumer in seen}) == 3
+    await seat.close()
+
+
+@pytest.mark.broker
+async def test_a_short_log_is_read_to_its_end_at_once(process: Process, topic: NewTopicName) -> None:
+    """A claim reads its journal to the end: on a quiet journal it must not wait out the broker's patience, lane after lane."""
+    lane = LaneId("input", 0)
+    topic(name=journal_topic(process.settings.group_id, "input"))
+    last = [await process.journal.append(lane, b"k%d" % n, b"v") for n in range(5)][-1]
+    async with asyncio.timeout(8):
+        for _ in range(20):
+            assert len(await scanned(process, lane, last)) == 5
 
 
 async def test_a_silent_broker_is_unavailable() -> None:
