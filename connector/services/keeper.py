@@ -186,7 +186,7 @@ class Keeper:
         first = _innermost(group)
         reason = first.reason if isinstance(first, LaneLost) else "kafka_unavailable"
         self.parts.metrics.lane_drops.labels(reason).inc()
-        log.warning("lane_dropped", lane=str(self.id), reason=reason)
+        log.warning("lane_dropped", lane=str(self.id), reason=reason, detail=None if isinstance(first, LaneLost) else str(first))
 
     def _enter(self, state: str) -> None:
         lanes = self.parts.metrics.lanes
