@@ -51,6 +51,10 @@ class Cursor:
     ended: int | None = None
 
 
+class _Cut(KafkaUnavailable):
+    """A read was ended because its caller was cancelled; nothing is wrong with the consumer."""
+
+
 class Seat:
     """One consumer and its thread. Everything in it runs in that thread, one call at a time."""
 
@@ -74,13 +78,32 @@ class Seat:
             call.exception()
             raise
 
+    async def renew(self) -> None:
+        """Let the next call have a new consumer: this one may have gone deaf for a partition, as after a broker's restart."""
+        await self.run(lambda _: self._give_up())
+
+    def _give_up(self) -> None:
+        consumer, self._consumer = self._consumer, None
+        if consumer is not None:
+            consumer.close()
+
     def _guarded(self, function: Callable[[Consumer], T]) -> T:
         if self._consumer is None:
             self._consumer = Consumer(self._config(), logger=library_logger())
+        try:
+            return self._led(self._consumer, function)
+        except _Cut:
+            raise
+        except KafkaUnavailable:
+            self._give_up()
+            raise
+
+    @staticmethod
+    def _led(consumer: Consumer, function: Callable[[Consumer], T]) -> T:
         deadline = time.monotonic() + _LEADER_S
         while True:
             try:
-                return function(self._consumer)
+                return function(consumer)
             except KafkaException as cause:
                 error = error_of(cause)
                 # A topic just made, or a broker just gone: who leads is not known everywhere yet.
@@ -91,8 +114,7 @@ class Seat:
     async def close(self) -> None:
         """Close the consumer and end the thread. May be called again."""
         if self._consumer is not None:
-            await self.run(lambda consumer: consumer.close())
-            self._consumer = None
+            await self.renew()
         self._thread.shutdown(wait=False)
 
 
@@ -103,8 +125,10 @@ class ReadingPool:
         """``patience_s``: without any sign of the broker for that long, a read raises KafkaUnavailable."""
         report = error_counter(metrics)
         self._patience_s = patience_s
-        self._scans = self._seats(scans, lambda: reader_config(options, error_cb=report), "kafka-scan")
-        looking = {"queued.min.messages": 100, "fetch.wait.max.ms": 100, "fetch.queue.backoff.ms": 1}
+        # Nothing is waited for at a log's end: the broker would keep both its news and the next read's answer back for that long.
+        scanning = {"fetch.wait.max.ms": 10}
+        looking = {"fetch.wait.max.ms": 10, "queued.min.messages": 100, "fetch.queue.backoff.ms": 1}
+        self._scans = self._seats(scans, lambda: reader_config(options, error_cb=report) | scanning, "kafka-scan")
         self._looks = self._seats(looks, lambda: reader_config(options, error_cb=report) | looking, "kafka-look")
 
     @staticmethod
@@ -131,6 +155,9 @@ class ReadingPool:
                     heard = self._still_patient(heard, moved=moved)
                     if batch:
                         yield batch
+            except KafkaUnavailable:
+                await seat.renew()
+                raise
             finally:
                 await seat.run(lambda consumer: consumer.unassign())
 
@@ -149,7 +176,7 @@ class ReadingPool:
             heard = time.monotonic()
             while cursor.position <= last and cursor.ended is None:
                 if cut.is_set():
-                    raise KafkaUnavailable("reading: cut off")  # never a part as if it were all: what is missing would count as gone
+                    raise _Cut("reading: cut off")  # never a part as if it were all: what is missing would count as gone
                 batch, moved = _turn(consumer, cursor, min(last - cursor.position + 1, BATCH))
                 heard = self._still_patient(heard, moved=moved)
                 if batch and _offset(batch[0]) < first:
