@@ -143,7 +143,7 @@ async def test_records_of_aborted_transactions_are_not_delivered(broker: Broker,
         writer.produce(lane.topic, b"v", partition=0)
         await asyncio.to_thread(writer.flush, 30)
         await asyncio.to_thread(fate, 30)
-    while (await process.pool.ends({lane.topic: 0}))[lane.topic] < 4:  # a commit is answered before its marker stands in the log
+    while (await process.pool.ends({lane.topic: 0}))[lane.topic] < 4:  # noqa: ASYNC110 - a commit is answered before its marker stands
         await asyncio.sleep(0.02)
     await fill(process, lane, 1)
     source = joined_source(process.settings, lane.topic)
