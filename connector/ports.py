@@ -253,5 +253,8 @@ class CallbackFeed(Protocol):
         ...
 
     def events(self) -> AsyncIterator[Sequence[tuple[LaneId, int, Callback | None]]]:
-        """Batches of (lane, offset, callback); None for one that no longer parses (counted)."""
+        """Batches of (lane, offset, callback), each of one lane; None for one that no longer parses (counted).
+
+        An ``unfollow`` or a new ``follow`` holds from the next batch on.
+        """
         ...

@@ -62,12 +62,12 @@ class KafkaCallbackFeed:
         self._commands.post(functools.partial(self._unfollow, lane))
 
     async def events(self) -> AsyncIterator[Sequence[Delivered]]:
-        """Batches of (lane, offset, callback); ends after ``close``."""
+        """Batches of (lane, offset, callback), each of one lane; ends after ``close``."""
         self._thread.start()
         async for batch in self._handover.items():
-            live = [delivered for generation, delivered in batch if self._live.get(delivered[0]) == generation]
-            if live:
-                yield live
+            for (generation, lane), group in itertools.groupby(batch, lambda item: (item[0], item[1][0])):
+                if self._live.get(lane) == generation:  # asked anew for each: the lane may go while another one's are taken
+                    yield [delivered for _, delivered in group]
 
     async def close(self) -> None:
         """Stop; ``events`` ends."""

@@ -72,3 +72,18 @@ async def test_nothing_comes_after_unfollow(callbacks: Callbacks, reader: Reader
     await callbacks.sink.put(callback(callbacks.lane, 2))
     callbacks.feed.follow(callbacks.lane, 1)
     assert await reader.take(1) == [(1, 2)]
+
+
+async def test_a_batch_is_of_one_lane(callbacks: Callbacks) -> None:
+    """A lane that goes while another one's callbacks are being taken gets none of those that were fetched beside them."""
+    other = callbacks.lane._replace(partition=0)
+    callbacks.feed.follow(callbacks.lane, 0)
+    callbacks.feed.follow(other, 0)
+    await asyncio.gather(*(callbacks.sink.put(callback((callbacks.lane, other)[number % 2], number)) for number in range(200)))
+    lanes = []
+    async with asyncio.timeout(30):
+        async for batch in callbacks.feed.events():
+            lanes.append({lane for lane, _, _ in batch})
+            if {callbacks.lane, other} <= set().union(*lanes):
+                break
+    assert all(len(found) == 1 for found in lanes)
