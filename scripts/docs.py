@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from connector.core.moves import TRANSITIONS, State
+from connector.core.reasons import tables
 from connector.core.words import status_table_markdown
 from connector.logs import EVENTS
 from connector.metrics import markdown_table
@@ -21,7 +22,7 @@ from connector.rules_file import rules_json_schema
 from connector.settings import settings_json_schema
 
 ROOT: Final = Path(__file__).resolve().parent.parent
-FILES: Final = ("README.md", *(f"docs/{name}.md" for name in ("events", "how-it-works", "metrics", "rules", "settings")))
+FILES: Final = ("README.md", *(f"docs/{name}.md" for name in ("events", "how-it-works", "metrics", "reasons", "rules", "settings")))
 TEN: Final = (
     *("lag_seconds", "sends_total", "send_seconds", "provider_seconds", "breaker_state"),
     *("doubts", "oldest_doubt_seconds", "double_accepts_total", "dead_letters_total", "lanes"),
@@ -235,6 +236,15 @@ def log_events() -> str:
     return table(("event", "meaning"), ((f"`{name}`", meaning.replace("``", "`")) for name, meaning in EVENTS.items() if name in written))
 
 
+def reasons() -> str:
+    """One table for each kind of reason code."""
+    head = ("code", "meaning", "what to do")
+    return "\n".join(
+        f"## {title}\n\n" + table(head, ((f"`{code}`", row.says, row.remedy or "–") for code, row in rows.items()))
+        for title, rows in tables()
+    )
+
+
 def transitions() -> str:
     """The send decision as a Mermaid flowchart. States with the same moves stand in one box; moves from a state to itself are left out."""
     alike = [list(states) for _, states in groupby(sorted(TRANSITIONS, key=_moves), key=_moves)]
@@ -268,6 +278,7 @@ PARTS: Final[Mapping[str, Callable[[], str]]] = {
     "metrics": markdown_table,
     "ten-metrics": ten_metrics,
     "log-events": log_events,
+    "reasons": reasons,
     "transitions": transitions,
     "status-words": status_table_markdown,
 }

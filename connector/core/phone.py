@@ -10,7 +10,7 @@ from phonenumbers import NumberParseException, PhoneNumberFormat, ValidationResu
 
 from connector.errors import Unbuildable
 
-_WRITTEN = re.compile(r"[+\uff0b]?[\d\s().\-/\u00a0\u2010-\u2015]+")
+_WRITTEN = re.compile(r"(?![\-\u2010-\u2015])[+\uff0b]?[\d\s().\-/\u00a0\u2010-\u2015]+")
 _NOT_DIGITS = re.compile(r"\D", re.ASCII)
 
 # National numbers of ten digits and fewer (Greece, the United States, the United Kingdom …) read as valid numbers of other countries

@@ -48,6 +48,8 @@ def test_a_national_number_needs_a_region() -> None:
         ("", "PHONE_MISSING"),
         ("  ", "PHONE_MISSING"),
         ("call me", "PHONE_UNPARSABLE"),
+        ("-306912345678", "PHONE_UNPARSABLE"),
+        ("\u2010306912345678", "PHONE_UNPARSABLE"),
         ("+", "PHONE_UNPARSABLE"),
         ("+30 691 CALLME", "PHONE_UNPARSABLE"),
         ("+306912345678; rm", "PHONE_UNPARSABLE"),
