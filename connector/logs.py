@@ -46,16 +46,18 @@ EVENTS: Final[Mapping[str, str]] = {
     "lane_dropped": "a lane was dropped and is claimed anew, by reason",
     "lane_refused": "a lane's topics cannot be trusted: a person must act; the remedy is in the line",
     # flows
-    "duplicate_event": "a known event was met again: no output",
+    "duplicate_event": "a known event was met again: no output; whom it repeats (``first``). With another type the event id is not one",
     "dead_letter": "a record can never be processed: reason, path and coordinates",
+    "send_decided": "debug: a send decision, as in the sends topic",
+    "send_corrected": "a settled send decision was replaced: a late proof showed the message accepted",
     "flow_in_doubt": "an attempt may or may not have arrived",
-    "doubt_resolved": "a doubt ended: found, resent, or unknown",
+    "doubt_resolved": "a doubt ended: ACCEPTED (found), INTENT (sent again) or UNKNOWN",
     "resend_after_doubt": "a flow is sent again after a doubt (audit)",
     "double_accept": "a second attempt of a flow is proven accepted (audit)",
     "flow_silent": "an accepted flow reached its deadline without an end",
     # provider
     "provider_unreachable": "nothing can be sent to Routee, or no token can be had, by reason; flows wait and try again",
-    "breaker_opened": "sending is held: provider, auth or balance",
+    "breaker_opened": "sending is held: provider, auth or balance; said once, until it closes",
     "breaker_closed": "sending goes on",
     # callbacks
     "callback_unparsable": "a verified callback's body is no document of Routee: the flow is polled instead",

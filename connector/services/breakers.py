@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from connector.logs import get_logger
 from connector.ports import Clock, Probe
 from connector.services.throttle import Breaker, Throttle
-
-log = get_logger("breakers")
 
 
 async def watch(throttle: Throttle, probe: Probe, clock: Clock, every_s: float) -> None:
@@ -17,4 +14,3 @@ async def watch(throttle: Throttle, probe: Probe, clock: Clock, every_s: float) 
         for kind, ask in asking.items():
             if throttle.is_open(kind) and await ask() is True:
                 throttle.close(kind)
-                log.info("breaker_closed", breaker=kind.value)

@@ -113,7 +113,13 @@ class Ingress:
         if not handed:
             return self._answer("unavailable", 503)
         if report is None:
-            _LOG.warning("callback_unparsable", flow=claim.flow_id, attempt=claim.attempt, bytes=len(body))
+            _LOG.warning(
+                "callback_unparsable",
+                lane=f"{claim.topic}/{claim.partition}",
+                flow_id=claim.flow_id,
+                attempt=claim.attempt,
+                bytes=len(body),
+            )
             return self._answer("unparsable", 200)
         return self._answer("accepted", 200)
 

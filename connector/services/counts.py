@@ -6,7 +6,7 @@ from connector.core.flow import Flow, State
 from connector.core.model import NotSent, Outcome
 from connector.logs import get_logger
 from connector.metrics import Metrics
-from connector.services.live import Live
+from connector.services.live import Live, named
 from connector.services.parts import Parts
 
 log = get_logger("counts")
@@ -29,15 +29,26 @@ def change(metrics: Metrics, before: Flow, after: Flow) -> None:
     facts = after.facts
     if before.state is State.UNKNOWN and after.state is not State.UNKNOWN:
         metrics.corrections.inc()
+    if before.state is not after.state and after.state.settled:
+        _decided(before, after)
     if before.state is State.DOUBT and after.state is not State.DOUBT:
-        log.info("doubt_resolved", flow_id=facts.flow_id, state=after.state.name, reason=after.reason)
+        log.warning("doubt_resolved", **named(facts), state=after.state.name, reason=after.reason)
     if after.resent and not before.resent:
         metrics.resends.labels(facts.message_class).inc()
     if len(after.duplicates) > len(before.duplicates):
         metrics.double_accepts.labels(facts.message_class).inc()
-        log.error("double_accept", flow_id=facts.flow_id, tracking_id=after.tracking_id, other=after.duplicates[-1])
+        log.error("double_accept", **named(facts), tracking_id=after.tracking_id, other=after.duplicates[-1])
     for _, event in after.pending:
         if event.kind == "send" and event not in (entry for _, entry in before.pending):
             metrics.sends.labels(facts.api or "", facts.message_class or "", str(event.body["outcome"])).inc()
         elif event.kind == "status" and event not in (entry for _, entry in before.pending):
             metrics.statuses.labels(facts.api or "", str(event.body["status"]), str(event.body["origin"])).inc()
+
+
+def _decided(before: Flow, after: Flow) -> None:
+    """A send decision, or the correction of one. Its line is for looking closely: at full rate there are a thousand of them in a second."""
+    said = {"outcome": after.state.name, "reason": after.reason, "tracking_id": after.tracking_id, "attempt": after.attempt}
+    if before.state.settled:
+        log.warning("send_corrected", **named(after.facts), before=before.state.name, **said)
+    else:
+        log.debug("send_decided", **named(after.facts), **said)

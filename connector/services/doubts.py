@@ -11,7 +11,7 @@ from connector.logs import get_logger
 from connector.ports import Unanswered
 from connector.services import planning
 from connector.services.claim import CANDIDATE_WINDOW_MS
-from connector.services.live import Live
+from connector.services.live import Live, named
 
 if TYPE_CHECKING:
     from connector.services.lane import Lane
@@ -62,7 +62,7 @@ async def _act(lane: Lane, live: Live, verdict: Verdict, begun: float) -> None:
             return
         await lane.settle(live, Ended(State.UNKNOWN, "ambiguous"))
     elif _may_resend(live):
-        log.warning("resend_after_doubt", lane=str(lane.id), flow_id=live.id, attempt=live.flow.next_attempt)
+        log.warning("resend_after_doubt", **named(live.flow.facts), attempt=live.flow.next_attempt)
         live.turn = lane.turns.enqueue(live.key, live.id)
         await lane.attempt(live)
     else:

@@ -10,7 +10,7 @@ from connector.core.model import Origin
 from connector.logs import get_logger
 from connector.ports import Callback, Unanswered
 from connector.services import planning
-from connector.services.live import Live
+from connector.services.live import Live, named
 
 if TYPE_CHECKING:
     from connector.services.lane import Lane
@@ -61,7 +61,7 @@ async def poll(lane: Lane, live: Live) -> None:
     lane.parts.metrics.polls.labels(result).inc()
     if overdue and not live.flow.finished:
         lane.parts.metrics.silent_flows.labels(facts.api.value).inc()
-        log.warning("flow_silent", lane=str(lane.id), flow_id=live.id)
+        log.warning("flow_silent", **named(live.flow.facts), tracking_id=tracking_id)
         await lane.settle(live, Silent())
 
 
@@ -71,7 +71,8 @@ async def hear(lane: Lane, offset: int, callback: Callback | None) -> None:
         live = lane.flows.get(callback.flow_id) or await _revive(lane, callback)
         if live is None or live.flow.state in _HOPELESS:
             lane.parts.metrics.callbacks_orphaned.inc()
-            log.warning("callback_orphaned", lane=str(lane.id), flow_id=callback.flow_id)
+            known = named(live.flow.facts) if live is not None else {"lane": str(lane.id), "flow_id": callback.flow_id}
+            log.warning("callback_orphaned", **known, attempt=callback.attempt)
         elif callback.report.status is None and callback.report.tracking_id is None:
             lane.agenda.schedule(live, now=not live.flow.finished)  # a body that nobody could read: ask instead
         elif live.flow.state is not State.NEW:

@@ -24,7 +24,7 @@ from connector.services.backlog import Backlog
 from connector.services.claim import Claimed
 from connector.services.emitter import Emitter
 from connector.services.gates import Newest, gate
-from connector.services.live import Live, Unsendable
+from connector.services.live import Live, Unsendable, named
 from connector.services.parts import Parts
 from connector.services.retries import Retry, limited, retry_after
 from connector.services.rows import RowWriter
@@ -194,7 +194,7 @@ class Lane:
                 raise LaneLost("dead_letter_unavailable") from error
             self.parts.metrics.dead_letters.labels(unsendable.letter.reason).inc()
             letter = unsendable.letter
-            log.warning("dead_letter", record=letter.record.coordinates, reason=letter.reason, path=letter.path, flow_id=letter.flow_id)
+            log.warning("dead_letter", **named(live.flow.facts), record=letter.record.coordinates, reason=letter.reason, path=letter.path)
         await self.settle(live, unsendable.end)
 
     async def _post(self, live: Live, request: Request) -> Retry | None:
@@ -212,7 +212,7 @@ class Lane:
         finally:
             self.parts.throttle.leave()
         if isinstance(outcome, Doubt) and not live.flow.state.settled:
-            log.warning("flow_in_doubt", lane=str(self.id), flow_id=live.id, attempt=live.flow.attempt, reason=outcome.reason)
+            log.warning("flow_in_doubt", **named(live.flow.facts), attempt=live.flow.attempt, reason=outcome.reason)
         if live.flow.state.settled or isinstance(outcome, Doubt):
             live.tries = 0
             return None
@@ -220,7 +220,6 @@ class Lane:
         refused_before = any(line.http_status in {401, 403} for line in live.flow.attempts[-2:-1])
         retry = retry_after(outcome, live.tries, self.parts.policy, self.parts.chance(), refused_before=refused_before)
         if retry.breaker is not None:
-            log.error("breaker_opened", breaker=retry.breaker.value, lane=str(self.id))
             self.parts.throttle.open(retry.breaker)
         return retry
 

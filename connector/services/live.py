@@ -6,9 +6,14 @@ import asyncio
 from asyncio import Future
 from dataclasses import dataclass, field
 
-from connector.core.flow import Ended, Flow
+from connector.core.flow import Ended, Facts, Flow
 from connector.core.model import DeadLetter, MessageClass, Notification, Record, Request
 from connector.services.turns import Key
+
+
+def named(facts: Facts) -> dict[str, str]:
+    """What every log line about a flow carries: its lane, its own id and its event's (the log takes a phone out of that one, too)."""
+    return {"lane": f"{facts.source_topic}/{facts.source_partition}", "flow_id": facts.flow_id, "event_id": facts.event_id}
 
 
 @dataclass(frozen=True, slots=True)

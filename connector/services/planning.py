@@ -40,7 +40,7 @@ async def decode(lane: Lane, record: Record) -> Notification:
 async def plan(lane: Lane, record: Record, notification: Notification) -> list[Live]:
     """The flows of this event that have to be started; none for an event that is known with all its flows."""
     digest = identity.digest(notification.identity)
-    known = await _meet(lane, record, digest)
+    known = await _meet(lane, record, digest, notification)
     rules = lane.parts.rules()
     if known is not None:
         siblings, missing = known
@@ -63,12 +63,12 @@ async def plan(lane: Lane, record: Record, notification: Notification) -> list[L
 async def undecodable(lane: Lane, record: Record, error: Undecodable) -> list[Live]:
     """The one flow of a record that can never be processed: INVALID, with its dead letter."""
     digest = identity.digest(record.coordinates)
-    if await _meet(lane, record, digest) is not None:
+    if await _meet(lane, record, digest, None) is not None:
         return []
     return [_refused(lane, record, None, digest, error)]
 
 
-async def _meet(lane: Lane, record: Record, digest: bytes) -> tuple[tuple[str, ...], list[str]] | None:
+async def _meet(lane: Lane, record: Record, digest: bytes, notification: Notification | None) -> tuple[tuple[str, ...], list[str]] | None:
     """None: never met. Else (siblings, those without a flow); with none missing, the record's offset is taken care of here."""
     ledger = lane.ledger
     if record.offset in ledger.covered:
@@ -84,12 +84,27 @@ async def _meet(lane: Lane, record: Record, digest: bytes) -> tuple[tuple[str, .
     missing = [name for name in siblings if name not in known]
     if not missing:
         lane.parts.metrics.duplicates.inc()
-        log.info("duplicate_event", lane=str(lane.id), offset=record.offset)
+        alive = [live.flow for flow_id in (event.open if event else ()) if (live := lane.flows.get(flow_id)) is not None]
+        _tell_repeat(record, notification, [flow.facts for flow in (*found, *alive)])
         if event is not None and event.unwritten:
             event.waiting.append(record.offset)
         else:
             lane.taken.done(record.offset)
     return siblings, missing
+
+
+def _tell_repeat(record: Record, notification: Notification | None, flows: list[Facts]) -> None:
+    """Who the repeat is, and whom it repeats. Two types under one event id are a producer's mistake: the second message is never sent."""
+    first = min(flows, key=lambda facts: facts.source_offset, default=None)
+    log.info(
+        "duplicate_event",
+        lane=f"{record.topic}/{record.partition}",
+        record=record.coordinates,
+        event_id=notification.event_id if notification else None,
+        type=notification.type if notification else None,
+        first=f"{first.source_topic}/{first.source_partition}/{first.source_offset}" if first else None,
+        first_type=first.event_type if first else None,
+    )
 
 
 def _register(lane: Lane, record: Record, digest: bytes, siblings: tuple[str, ...], flows: list[Live]) -> list[Live]:

@@ -113,13 +113,16 @@ class Throttle:
 
     def open(self, kind: Breaker) -> None:
         """Nothing more is begun until a probe succeeds."""
+        if kind not in self._open:  # not for each POST that was under way, nor for each probe that failed
+            log.error("breaker_opened", breaker=kind.value)
         self._open[kind] = self._clock.boot() + self._probe_s
         self._results.clear()
         self._metrics.breaker_state.labels(kind.value).set(2)
 
     def close(self, kind: Breaker) -> None:
         """A probe succeeded."""
-        self._open.pop(kind, None)
+        if self._open.pop(kind, None) is not None:
+            log.info("breaker_closed", breaker=kind.value)
         self._metrics.breaker_state.labels(kind.value).set(0)
         self._wake.set()
 
