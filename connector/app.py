@@ -160,9 +160,10 @@ class Connector:
     async def _tell(self, source: GroupSource, intake: Intake) -> None:
         """What is better counted now and then than kept up."""
         while True:
-            for topic, lag in source.lag().items():
-                self.metrics.lag_seconds.labels(topic).set(lag.seconds)
-            gauges.tell(self.metrics, intake.lanes, self.clock.now_ms())
+            unfetched_s = {topic: lag.seconds for topic, lag in source.lag().items()}
+            for topic, seconds in unfetched_s.items():
+                self.metrics.lag_seconds.labels(topic).set(seconds)
+            gauges.tell(self.metrics, intake.lanes, self.clock.now_ms(), unfetched_s)
             await self.clock.sleep(_TELL_EVERY_S)
 
     async def _learn_room(self, letters: KafkaDeadLetters) -> None:

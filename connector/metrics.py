@@ -78,7 +78,14 @@ INSTRUMENTS: Final[tuple[Instrument, ...]] = (
     _counter("duplicates_total", "", "Events met again and not routed anew: replays, repeats of a known event id"),
     _counter("tombstones_total", "", "Input records without a value: skipped"),
     _counter("clamped_times_total", "", "Events whose occurred_at lay more than 5 min in the future of Kafka's timestamp"),
-    _gauge("lag_seconds", "topic", "Age of the oldest input record taken and not yet finished, or waiting to be taken; 0 when caught up"),
+    _gauge(
+        "oldest_waiting_seconds", "topic", "How long the oldest event without a send decision has waited since Kafka got it (doubts apart)"
+    ),
+    _gauge(
+        "lag_seconds",
+        "topic",
+        "Fetching only: age of the record last fetched while newer ones are not; 0 when all are in memory, sent or not",
+    ),
     _gauge("input_paused", "reason", "Lanes whose input is held back now: buffer (as much is in memory as lane.buffer allows)"),
     _counter("dead_letters_total", "reason", "Records that can never be processed, by reason code"),
     _counter("dead_letters_truncated_total", "", "Dead letters too large for their topic: value replaced by its SHA-256"),
@@ -142,6 +149,7 @@ class Metrics:
     duplicates: Counter
     tombstones: Counter
     clamped_times: Counter
+    oldest_waiting_seconds: Gauge
     lag_seconds: Gauge
     input_paused: Gauge
     dead_letters: Counter

@@ -24,7 +24,7 @@ from connector.settings import settings_json_schema
 ROOT: Final = Path(__file__).resolve().parent.parent
 FILES: Final = ("README.md", *(f"docs/{name}.md" for name in ("events", "how-it-works", "metrics", "reasons", "rules", "settings")))
 TEN: Final = (
-    *("lag_seconds", "sends_total", "send_seconds", "provider_seconds", "breaker_state"),
+    *("oldest_waiting_seconds", "sends_total", "send_seconds", "provider_seconds", "breaker_state"),
     *("doubts", "oldest_doubt_seconds", "double_accepts_total", "dead_letters_total", "lanes"),
 )
 """The metrics of the README."""

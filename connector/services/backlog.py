@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 from connector.core.model import Record
 from connector.ports import LaneId
 from connector.services.parts import Parts
@@ -17,12 +19,14 @@ class Backlog:
         self._max_records = parts.policy.buffer_records
         self._max_bytes = parts.policy.buffer_bytes
         self._holds: dict[int, int] = {}
+        self._unhandled: deque[int] = deque()  # Kafka timestamps, in order of arrival
         self.records = 0
         self.bytes = 0
         self.held = False
 
     def arrive(self, record: Record) -> None:
         """A record came in."""
+        self._unhandled.append(record.timestamp_ms)
         self._move(1, record.size)
         if not self.held and (self.records >= self._max_records or self.bytes >= self._max_bytes):
             self.held = True
@@ -30,6 +34,8 @@ class Backlog:
 
     def hold(self, record: Record, flows: int) -> None:
         """It was handled: so many flows go on using it; none, and it is gone."""
+        if self._unhandled:
+            self._unhandled.popleft()
         if flows:
             self._holds[record.offset] = flows
         else:
@@ -53,6 +59,12 @@ class Backlog:
             self._source.hold([self._lane], held=False)
         self._move(-self.records, -self.bytes)
         self._holds.clear()
+        self._unhandled.clear()
+
+    @property
+    def oldest_ms(self) -> int | None:
+        """Kafka's timestamp of the first record that is not handled yet: it, or the registry it needs, keeps the others waiting."""
+        return self._unhandled[0] if self._unhandled else None
 
     def _gone(self, record: Record) -> None:
         self._move(-1, -record.size)

@@ -38,6 +38,7 @@ class Live:
     headers: tuple[tuple[str, bytes], ...] = ()
     recipient: str | None = field(default=None, repr=False)
     recipient_sought: bool = False
+    since_ms: int = 0  # epoch; from when on it waits: Kafka's timestamp, the event's own time after a take-over
     posted_at: float | None = None  # boot clock, of the own POST
     tries: int = 0  # of the present attempt's retries, or searches
     poll_deferred: bool = False
@@ -48,6 +49,7 @@ class Live:
     acks: frozenset[int] = frozenset()  # numbers of pending outputs that are known to be out
 
     def __post_init__(self) -> None:
+        self.since_ms = self.record.timestamp_ms if self.record is not None else self.flow.facts.occurred_at_ms
         self.emitted = self.flow.pending[0][0] - 1 if self.flow.pending else self.flow.out
 
     @property

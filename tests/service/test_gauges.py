@@ -81,3 +81,47 @@ async def test_the_way_to_the_post_does_not_count_the_answer(world: World) -> No
     assert process.value("send_seconds_sum") < 4
     assert process.value("provider_seconds_count") == 0  # the adapter tells it, from the first byte on
     await process.stop()
+
+
+async def test_the_oldest_undecided_event_shows_wherever_it_waits(world: World) -> None:
+    """Behind a slow provider, in a long retry, after a take-over, behind a registry that is away, or unfetched: its age is told."""
+    process = await Process(world).start()
+    topic = {"topic": "notifications"}
+    assert process.value("oldest_waiting_seconds", **topic) == 0
+    world.provider.gate.clear()
+    await process.put(world.record(key="1"), seconds=90)
+    await process.put(world.record(key="2"), seconds=10)
+    assert process.value("oldest_waiting_seconds", **topic) == pytest.approx(100, abs=1)
+    world.provider.gate.set()
+    await world.clock.advance(10)
+    assert process.value("oldest_waiting_seconds", **topic) == 0
+    parked = world.record("order", key="3")
+    world.answer(parked, "order", Refused(RefusalKind.THROTTLED, 429, "HTTP_429", retry_after_ms=600_000))
+    await process.put(parked, seconds=70)
+    assert process.value("oldest_waiting_seconds", **topic) == pytest.approx(70, abs=1)
+    await process.kill()
+    process = await Process(world).start()
+    assert process.value("oldest_waiting_seconds", **topic) == pytest.approx(70.5, abs=1)
+    await world.clock.advance(600)
+    assert process.value("oldest_waiting_seconds", **topic) == 0
+    world.decoder.unreachable = True
+    await process.put(world.record(key="4"), world.record(key="5"), seconds=30)
+    assert process.value("oldest_waiting_seconds", **topic) == pytest.approx(30, abs=1)
+    process.unfetched_s = 40.0
+    assert process.value("oldest_waiting_seconds", **topic) == 40
+    world.decoder.unreachable = False
+    process.unfetched_s = 0.0
+    await world.clock.advance(30)
+    assert process.value("oldest_waiting_seconds", **topic) == 0
+    await process.stop()
+
+
+async def test_a_doubt_is_not_waiting_to_be_sent(world: World) -> None:
+    """It has a gauge of its own: an alert on waiting events must not fire for a search that takes its time."""
+    process = await Process(world).start()
+    record = world.record("order")
+    world.answer(record, "order", LOST)
+    await process.put(record, seconds=20)
+    assert process.value("oldest_doubt_seconds") == pytest.approx(20, abs=0.5)
+    assert process.value("oldest_waiting_seconds", topic="notifications") == 0
+    await process.stop()

@@ -266,6 +266,7 @@ class Process:
         )
         self.intake = Intake(self.parts, lambda lanes: float(bool(lanes)))
         self.task: asyncio.Task[None] | None = None
+        self.unfetched_s = 0.0  # age of what is not fetched yet
 
     async def start(self) -> Process:
         """Join the group and get the lane."""
@@ -299,7 +300,7 @@ class Process:
 
     def value(self, name: str, **labels: str) -> float:
         """A metric, 0 where it was never touched."""
-        gauges.tell(self.metrics, self.intake.lanes, self.world.clock.now_ms())
+        gauges.tell(self.metrics, self.intake.lanes, self.world.clock.now_ms(), dict.fromkeys([LANE.topic], self.unfetched_s))
         return self.metrics.registry.get_sample_value(f"failover_{name}", labels) or 0.0
 
     async def kill(self, *, rows_land: bool = False, outputs_land: bool = False) -> None:
