@@ -6,11 +6,14 @@ Values in, verdicts out, so that a random walk can drive it as it drives the mod
 from __future__ import annotations
 
 import enum
-from bisect import bisect_right
+from array import array
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from connector.core import rows
+from connector.core.moves import State
+from connector.core.settled import SettledIndex, short
 from connector.errors import LaneRefused
 
 
@@ -34,55 +37,134 @@ class Folded:
         return self.head.state.settled and not self.void and self.offset <= journal
 
 
+class EndedRows:
+    """Rows that end their flow, as columns of 25 bytes a row: a journal holds millions of them, and few are looked at again.
+
+    Offsets rise. A flow may have several rows here, and one elsewhere that outranks them: to whoever asks by event, old rows of a flow
+    do no harm, since they are confirmed by reading and the newest is believed.
+    """
+
+    _SIBLINGS, _ACCEPTED = 1, 2
+
+    def __init__(self) -> None:
+        self.keys = array("Q")  # 64 bits of the event's digest
+        self.offsets = array("Q")
+        self._inputs = array("q")
+        self._flags = array("B")
+
+    def __len__(self) -> int:
+        return len(self.offsets)
+
+    def portions(self, size: int) -> Iterator[tuple[array[int], array[int]]]:
+        """All (keys, offsets), at most ``size`` at a time."""
+        for first in range(0, len(self), size):
+            yield self.keys[first : first + size], self.offsets[first : first + size]
+
+    def add(self, offset: int, head: rows.Head) -> None:
+        """The row at ``offset`` ends its flow."""
+        self.keys.append(short(head.digest))
+        self.offsets.append(offset)
+        self._inputs.append(head.input_offset)
+        self._flags.append((self._SIBLINGS if head.has_siblings else 0) | (self._ACCEPTED if head.state is State.ACCEPTED else 0))
+
+    def after(self, journal: int) -> array[int]:
+        """Offsets beyond ``J``: their outputs may not be out."""
+        return self.offsets[bisect_right(self.offsets, journal) :]
+
+    def met_since(self, start: int) -> Iterator[tuple[int, int, bool]]:
+        """(input offset, row offset, whether its event has other flows) of events that the input gives again from ``start``."""
+        for place, met in enumerate(self._inputs):
+            if met >= start:
+                yield met, self.offsets[place], self._flags[place] & self._SIBLINGS != 0
+
+    def accepted_since(self, first: int) -> Iterator[int]:
+        """Offsets from ``first`` on of flows that the provider took."""
+        for place in range(bisect_left(self.offsets, first), len(self)):
+            if self._flags[place] & self._ACCEPTED:
+                yield self.offsets[place]
+
+
 class Fold:
     """Steps 2 and 3 of a claim: feed every row up to the end of the log, then ask.
 
     Holes are normal (compaction, retention). Nothing is ignored: a void row, written by someone who was already fenced, counts like
     others but is never settled.
+
+    Whole rows are kept of flows that are not ended, and void ones. Of the others ``ended`` knows where they are; those that matter after
+    all, now that the checkpoint is known, are named by ``wanted``, read again by the caller, and given to ``restore``. Then ``flows``
+    is right about every flow but those whose row is ended, valid and covered by the checkpoint.
     """
 
     def __init__(self, epoch: int) -> None:
         self.epoch = epoch
-        self._claims: list[int] = []
-        self._flows: dict[bytes, tuple[int, int, bytes, bytes]] = {}
-        self._checkpoint: tuple[int, int, bytes] | None = None
         self.superseded = False
+        self.ended = EndedRows()
+        self._standing: dict[bytes, Folded] = {}
+        self._fence = -1  # offset of the last CLAIM so far
+        self._checkpoint: tuple[int, int, bytes] | None = None
 
     def feed(self, offset: int, key: bytes, value: bytes) -> None:
         """One row, in offset order. Raises LaneRefused for rows that no journal of ours can hold."""
         head = rows.head_of(value)
         if head.kind is rows.Kind.CLAIM:
-            self._claims.append(offset)
+            self._fence = offset
             self.superseded = self.superseded or offset > self.epoch
             return
-        if head.epoch >= offset:
+        epoch = head.epoch
+        if epoch >= offset:
             raise LaneRefused(
-                f"row {offset} claims epoch {head.epoch}, which lies not before it: this journal was mirrored or restored; "
+                f"row {offset} claims epoch {epoch}, which lies not before it: this journal was mirrored or restored; "
                 "give the group a new group_id, or delete and recreate its internal topics"
             )
         if head.kind is rows.Kind.CHECKPOINT:
-            if self._checkpoint is None or (head.epoch, offset) >= self._checkpoint[:2]:
-                self._checkpoint = (head.epoch, offset, value)
+            if self._checkpoint is None or (epoch, offset) >= self._checkpoint[:2]:
+                self._checkpoint = (epoch, offset, value)
             return
-        flow = key.rsplit(b"|", 1)[0]
-        best = self._flows.get(flow)
-        if best is None or (head.epoch, offset) >= best[:2]:
-            self._flows[flow] = (head.epoch, offset, key, value)
+        self._fence = max(self._fence, epoch)  # a CLAIM stood there, until retention took it
+        void = self._fence > epoch
+        if void or not head.finished:
+            self._compete(Folded(offset, key, value, epoch, void))
+            return
+        # Valid, so no CLAIM lies behind its epoch: nothing read so far is of a higher one.
+        self.ended.add(offset, head)
+        if self._standing:
+            self._standing.pop(_flow(key), None)
 
-    def void(self, epoch: int, offset: int) -> bool:
-        """Some claim lies between the row's epoch and the row."""
-        position = bisect_right(self._claims, epoch)
-        return position < len(self._claims) and self._claims[position] < offset
+    def _compete(self, row: Folded) -> None:
+        flow = _flow(row.key)
+        best = self._standing.get(flow)
+        if best is None or (row.epoch, row.offset) >= (best.epoch, best.offset):
+            self._standing[flow] = row
 
     @property
     def checkpoint(self) -> rows.Checkpoint | None:
         """The checkpoint of the highest epoch, or None on the first claim ever."""
         return rows.checkpoint_of(self._checkpoint[2]) if self._checkpoint else None
 
-    def flows(self) -> Iterator[Folded]:
-        """The row that stands for each flow."""
-        for epoch, offset, key, value in self._flows.values():
-            yield Folded(offset, key, value, epoch, self.void(epoch, offset))
+    def wanted(self, journal: int, start: int, index: SettledIndex) -> list[int]:
+        """Offsets, rising, of ended rows that must be read again; ``index`` holds all of ``ended``.
+
+        Those beyond checkpoint ``J``; those of events with several flows that the input gives again from ``start``; those that may be of
+        the same flow as a void row, and outrank it.
+        """
+        found = set(self.ended.after(journal))
+        found.update(offset for _, offset, siblings in self.ended.met_since(start) if siblings)
+        for row in self._standing.values():
+            if row.void:
+                found.update(index.find(row.head.digest))
+        return sorted(found)
+
+    def restore(self, offset: int, key: bytes, value: bytes) -> None:
+        """A row named by ``wanted``, read again."""
+        self._compete(Folded(offset, key, value, rows.head_of(value).epoch))
+
+    def flows(self) -> Iterable[Folded]:
+        """The row that stands for each flow that is kept whole."""
+        return self._standing.values()
+
+
+def _flow(key: bytes) -> bytes:
+    return key.rsplit(b"|", 1)[0]
 
 
 class Verdict(enum.Enum):

@@ -31,6 +31,7 @@ FORMAT = 1
 _HEAD = struct.Struct(">BBBBIqIq16s")
 _FINISHED, _SIBLINGS, _PENDING = 1, 2, 4
 _NO_DIGEST = bytes(16)
+_STATES = {int(state): state for state in State}
 
 
 class Kind(enum.IntEnum):
@@ -39,6 +40,9 @@ class Kind(enum.IntEnum):
     CLAIM = 0
     CHECKPOINT = 1
     FLOW = 2
+
+
+_KINDS = {int(kind): kind for kind in Kind}
 
 
 class Head(NamedTuple):
@@ -85,21 +89,12 @@ def head_of(value: bytes) -> Head:
         raise LaneRefused("a journal row is too short to be one; is this topic the connector's journal?") from error
     if version != FORMAT:
         raise LaneRefused(f"journal row format {version} is not known to this release (it reads {FORMAT}); run the release that wrote it")
-    try:
-        known = Kind(kind), State(state)
-    except ValueError as error:
-        raise LaneRefused(f"{error} of a journal row; is this topic the connector's journal?") from error
-    return Head(
-        *known,
-        bool(flags & _FINISHED),
-        bool(flags & _SIBLINGS),
-        bool(flags & _PENDING),
-        attempt,
-        epoch,
-        k,
-        offset,
-        digest,
-    )
+    try:  # by dict, since an enum's own look-up is half the time that a claim spends on a row
+        known, stands = _KINDS[kind], _STATES[state]
+    except KeyError as error:
+        raise LaneRefused(f"{error} is no kind or state of a journal row; is this topic the connector's journal?") from error
+    finished, siblings, pending = flags & _FINISHED != 0, flags & _SIBLINGS != 0, flags & _PENDING != 0
+    return Head(known, stands, finished, siblings, pending, attempt, epoch, k, offset, digest)
 
 
 def claim_row(nonce: str, host: str, at_ms: int) -> tuple[bytes, bytes]:

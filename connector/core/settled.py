@@ -33,11 +33,24 @@ class SettledIndex:
         """Remember that a flow of this event has its last row at ``offset``."""
         if self._count >= _MAX_LOAD * self._slots:
             self._grow()
-        self._put(_short(digest), offset)
+        self._put(short(digest), offset)
+
+    def extend(self, keys: array[int], offsets: array[int]) -> None:
+        """Remember many at once; ``keys`` as ``short`` makes them of digests."""
+        while self._count + len(keys) > _MAX_LOAD * self._slots:
+            self._grow()
+        slots, taken, places = self._slots, self._keys, self._offsets
+        for key, offset in zip(keys, offsets, strict=True):
+            slot = key % slots
+            while taken[slot]:
+                slot = slot + 1 if slot + 1 < slots else 0
+            taken[slot] = key
+            places[slot] = offset
+        self._count += len(keys)
 
     def find(self, digest: bytes) -> list[int]:
         """Row offsets that may be about this event, oldest first."""
-        return sorted(self._matches(_short(digest)))
+        return sorted(self._matches(short(digest)))
 
     def _matches(self, key: int) -> Iterator[int]:
         slot = key % self._slots
@@ -63,5 +76,6 @@ class SettledIndex:
                 self._put(key, offset)
 
 
-def _short(digest: bytes) -> int:
+def short(digest: bytes) -> int:
+    """The 64 bits of a digest that are kept; never 0, which marks an empty slot."""
     return int.from_bytes(digest[:8], "big") or 1

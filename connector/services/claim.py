@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from connector.core import rows
@@ -12,10 +13,16 @@ from connector.core.ledger import Ledger
 from connector.core.model import Doubt
 from connector.core.rows import Checkpoint
 from connector.errors import LaneLost, LaneRefused
-from connector.ports import LaneId
+from connector.ports import Entry, LaneId
 from connector.services.parts import Parts
 
 CANDIDATE_WINDOW_MS = 60_000  # a search looks from this long before the first POST in question (SEMANTICS §4)
+_CLOCKS_APART_MS = 300_000  # the most by which the broker's clock is taken to differ from ours
+_PORTION = 5000  # rows taken in one go
+_TURN = 200  # rows decoded in one go
+_APART = 500  # rows further apart than this are not read at once
+
+Times = list[tuple[int, int]]  # (append time, offset) of the last row of each batch
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,18 +43,28 @@ async def claim(lane: LaneId, parts: Parts) -> Claimed:
     started = parts.clock.boot()
     key, value = rows.claim_row(parts.nonce(), parts.host, parts.clock.now_ms())
     offset = await parts.journal.append(lane, key, value)
-    fold = Fold(offset)
-    async for batch in parts.journal.scan(lane, offset):
-        for entry in batch:
-            fold.feed(entry.offset, entry.key, entry.value)
+    fold, times = await _read(lane, parts, offset)
     if fold.superseded:
         raise LaneLost("superseded")
     checkpoint = _known_topic(lane, parts, fold.checkpoint or Checkpoint(-1, await parts.outbox.ends(lane), None, None))
     committed = await parts.source.committed(lane)
     start = max(committed or 0, checkpoint.input or 0)
-    claimed = await _sort(lane, parts, fold, checkpoint, start)
+    claimed = await _sort(lane, parts, fold, times, checkpoint, start)
     parts.metrics.claim_seconds.observe(parts.clock.boot() - started)
     return claimed
+
+
+async def _read(lane: LaneId, parts: Parts, claim_offset: int) -> tuple[Fold, Times]:
+    """The whole log, to its end beyond our own CLAIM; and when its rows were written, roughly."""
+    fold = Fold(claim_offset)
+    times: Times = []
+    async for batch in parts.journal.scan(lane, claim_offset):
+        for offset, key, value, _ in batch:
+            fold.feed(offset, key, value)
+        if batch:
+            times.append((batch[-1].timestamp_ms, batch[-1].offset))
+        await asyncio.sleep(0)  # other lanes are at work
+    return fold, times
 
 
 def _known_topic(lane: LaneId, parts: Parts, checkpoint: Checkpoint) -> Checkpoint:
@@ -61,43 +78,84 @@ def _known_topic(lane: LaneId, parts: Parts, checkpoint: Checkpoint) -> Checkpoi
     return replace(checkpoint, topic_id=here or checkpoint.topic_id)
 
 
-async def _sort(lane: LaneId, parts: Parts, fold: Fold, checkpoint: Checkpoint, start: int) -> Claimed:
+async def _sort(lane: LaneId, parts: Parts, fold: Fold, times: Times, checkpoint: Checkpoint, start: int) -> Claimed:
     """Settled and finished flows become index entries, undecoded; the others become objects."""
-    standing = list(fold.flows())
-    ledger = Ledger(len(standing))
-    open_rows: list[Folded] = []
-    follow: list[Flow] = []
-    for row in standing:
-        head = row.head
-        if not row.settled(checkpoint.journal):
-            open_rows.append(row)
-        elif head.finished:
-            ledger.settled.add(head.digest, row.offset)
-        else:
-            follow.append(replace(rows.flow_of(row.key, row.value), pending=()))
+    ledger = Ledger(len(fold.ended))
+    for keys, offsets in fold.ended.portions(_PORTION):
+        ledger.settled.extend(keys, offsets)
+        await asyncio.sleep(0)
+    async for entry in _again(lane, parts, fold.wanted(checkpoint.journal, start, ledger.settled)):
+        fold.restore(entry.offset, entry.key, entry.value)
+    open_rows = [row for row in fold.flows() if not row.settled(checkpoint.journal)]
     out = await parts.outbox.ids_since(lane, checkpoint.outputs) if open_rows else set()
-    adopt = tuple(_adopted(row, out, parts) for row in open_rows)
+    adopt = tuple([_adopted(row, out, parts) async for row in _by_and_by(open_rows)])
+    awaited = (row for row in fold.flows() if row.settled(checkpoint.journal) and not row.head.finished)
+    follow = tuple([replace(rows.flow_of(row.key, row.value), pending=()) async for row in _by_and_by(awaited)])
     for flow in (*adopt, *follow):
         ledger.adopt(flow.facts.digest, flow.facts.siblings, flow.facts.rule, flow.facts.flow_id)
-    ledger.covered = _covered(standing, start)
+    ledger.covered = _covered(fold, start)
     parts.metrics.adopted_flows.inc(len(adopt))
-    parts.metrics.void_rows.inc(sum(row.void for row in standing))
-    return Claimed(Epoch(fold.epoch), checkpoint, ledger, adopt, tuple(follow), start, _neighbours(standing, adopt))
+    parts.metrics.void_rows.inc(sum(row.void for row in fold.flows()))
+    own_ids = await _neighbours(lane, parts, fold, times, adopt)
+    return Claimed(Epoch(fold.epoch), checkpoint, ledger, adopt, follow, start, own_ids)
 
 
-def _neighbours(standing: list[Folded], adopt: tuple[Flow, ...]) -> dict[str, int]:
+async def _by_and_by(some: Iterable[Folded]) -> AsyncIterator[Folded]:
+    """All of them, with a rest now and then in which other lanes go on."""
+    for number, row in enumerate(some, 1):
+        yield row
+        if number % _TURN == 0:
+            await asyncio.sleep(0)
+
+
+async def _again(lane: LaneId, parts: Parts, offsets: Sequence[int]) -> AsyncIterator[Entry]:
+    """Rows that were read before, in few reads; ``offsets`` rise. Raises LaneLost when one is gone.
+
+    Its writer's newer row of the same key replaced it, perhaps behind what was read: the next claim reads that one.
+    """
+    for wanted in _ranges(offsets):
+        found = {entry.offset: entry for entry in await parts.journal.between(lane, wanted[0], wanted[-1])}
+        for offset in wanted:
+            if offset not in found:
+                raise LaneLost("rows_replaced")
+            yield found[offset]
+
+
+def _ranges(offsets: Sequence[int]) -> Iterator[Sequence[int]]:
+    """What lies close together is read at once."""
+    first = 0
+    for place in range(1, len(offsets) + 1):
+        if place == len(offsets) or offsets[place] - offsets[place - 1] > _APART or offsets[place] - offsets[first] >= _PORTION:
+            yield offsets[first:place]
+            first = place
+
+
+async def _neighbours(lane: LaneId, parts: Parts, fold: Fold, times: Times, adopt: tuple[Flow, ...]) -> dict[str, int]:
     """Tracking ids of finished flows → time of acceptance. Only a doubt without a visible label asks whose a candidate is."""
     doubts = [flow for flow in adopt if flow.state is State.DOUBT and not flow.facts.labelled and flow.attempts]
     if not doubts:
         return {}
     since_ms = min(flow.attempts[0].at_ms for flow in doubts) - CANDIDATE_WINDOW_MS
+    ended = tuple(fold.ended.accepted_since(_first_since(times, since_ms - _CLOCKS_APART_MS)))
+    finished = [(row.key, row.value) for row in fold.flows() if row.head.finished and row.head.state is State.ACCEPTED]
     ids = {}
-    for row in standing:
-        if row.head.finished and row.head.state is State.ACCEPTED:
-            flow = rows.flow_of(row.key, row.value)
-            if flow.tracking_id and (flow.accepted_at_ms or 0) >= since_ms:
-                ids[flow.tracking_id] = flow.accepted_at_ms or 0
+    async for flow in _decoded(finished, _again(lane, parts, ended)):
+        if flow.tracking_id and (flow.accepted_at_ms or 0) >= since_ms:
+            ids[flow.tracking_id] = flow.accepted_at_ms or 0
     return ids
+
+
+async def _decoded(some: Iterable[tuple[bytes, bytes]], more: AsyncIterator[Entry]) -> AsyncIterator[Flow]:
+    for key, value in some:
+        yield rows.flow_of(key, value)
+    async for entry in more:
+        yield rows.flow_of(entry.key, entry.value)
+
+
+def _first_since(times: Times, since_ms: int) -> int:
+    """An offset before which no row was written at or after that time."""
+    before = [last for written_ms, last in times if written_ms < since_ms]
+    return before[-1] + 1 if before else 0
 
 
 def _adopted(row: Folded, out: set[str], parts: Parts) -> Flow:
@@ -109,12 +167,12 @@ def _adopted(row: Folded, out: set[str], parts: Parts) -> Flow:
     return flow
 
 
-def _covered(standing: list[Folded], start: int) -> set[int]:
+def _covered(fold: Fold, start: int) -> set[int]:
     """Input offsets from ``start`` on whose flows all have rows: met again only because the commit lags behind."""
     seen: dict[int, set[str]] = {}
     listed: dict[int, set[str]] = {}
-    covered: set[int] = set()
-    for row in standing:
+    covered = {met for met, _, siblings in fold.ended.met_since(start) if not siblings}
+    for row in fold.flows():
         head = row.head
         if head.input_offset < start:
             continue

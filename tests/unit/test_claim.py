@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import pytest
@@ -17,15 +17,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connector.core import rows
-from connector.core.claim import Epoch, Fold, Folded, Verdict
+from connector.core.claim import EndedRows, Epoch, Fold, Folded, Verdict
 from connector.core.flow import Flow, State
+from connector.core.model import Api
 from connector.core.rows import Checkpoint, Kind
+from connector.core.settled import SettledIndex
+from connector.core.status import FlowProgress
 from connector.errors import LaneRefused
 from tests.unit.flows import facts
 
 FLOWS = [f"0000000{n}-0000-5000-8000-000000000000" for n in range(3)]
 STATES = [State.INTENT, State.DOUBT, State.ACCEPTED, State.NOT_SENT, State.EXPIRED]
 EMPTY = {flow: {state: Flow(facts(flow_id=flow), state) for state in STATES} for flow in FLOWS}
+FOLLOWED = {flow: Flow(facts(flow_id=flow), State.ACCEPTED, progress=FlowProgress(Api.STANDARD)) for flow in FLOWS}
 CLAIM = rows.claim_row("n", "h", 0)
 
 
@@ -108,7 +112,7 @@ class Walk:
             owner.flying.append(Row(Kind.CHECKPOINT, epoch, "", *rows.checkpoint_row(Checkpoint(len(self.log), {}, None, None), epoch, k)))
             return
         flow = self.chance.choice(FLOWS)
-        key, value = rows.flow_row(EMPTY[flow][self.chance.choice(STATES)], epoch, k)
+        key, value = rows.flow_row(self.chance.choice([FOLLOWED[flow], *EMPTY[flow].values()]), epoch, k)
         owner.flying.append(Row(Kind.FLOW, epoch, flow, flow.encode() if self.bug == "one key per flow" else key, value))
 
     def land(self) -> None:
@@ -207,7 +211,7 @@ class Walk:
 
     def _judge(self, reader: Reader) -> None:
         claims = [row.offset or 0 for row in self.log if row.kind is Kind.CLAIM]
-        known = {rows.flow_id_of(one.key) if b"|" in one.key else one.key.decode(): one for one in reader.fold.flows()}
+        known = {flow.decode(): one for flow, one in concluded(reader.fold, {row.offset or 0: row for row in self.log}).items()}
         for row in self.valid:
             offset = row.offset or 0
             if row.kind is not Kind.FLOW or offset > reader.offset:
@@ -225,6 +229,21 @@ class Walk:
         stated = [row for row in self.valid if row.kind is Kind.CHECKPOINT and (row.offset or 0) < reader.offset]
         if stated and reader.fold.checkpoint is None:
             raise Broken("a valid checkpoint was overlooked")
+
+
+def indexed(fold: Fold) -> SettledIndex:
+    """What a claimant makes of the ended rows."""
+    index = SettledIndex(len(fold.ended))
+    for keys, offsets in fold.ended.portions(2):
+        index.extend(keys, offsets)
+    return index
+
+
+def concluded(fold: Fold, log: Mapping[int, Row], journal: int = -1, start: int = 0) -> dict[bytes, Folded]:
+    """Flow → row after the second reading; by default everything is read again."""
+    for offset in fold.wanted(journal, start, indexed(fold)):
+        fold.restore(offset, log[offset].key, log[offset].value)
+    return {one.key.rsplit(b"|", 1)[0]: one for one in fold.flows()}
 
 
 @pytest.mark.parametrize("seed", range(60))
@@ -252,6 +271,59 @@ def test_the_walks_fence() -> None:
     for walk in seen:
         walk.run(600)
     assert sum(walk.verdicts[False] for walk in seen) >= 10
+
+
+# ------------------------------------------------------------------------------------------------- against the plain fold
+
+
+def plainly(read: list[Row]) -> dict[bytes, Folded]:
+    """The rules as they are written down: every row kept, the greatest (epoch, offset) of a flow chosen at the end."""
+    claims = [row.offset or 0 for row in read if row.kind is Kind.CLAIM]
+    best: dict[bytes, Folded] = {}
+    for row in sorted((row for row in read if row.kind is Kind.FLOW), key=lambda row: (row.epoch, row.offset or 0)):
+        offset = row.offset or 0
+        void = any(row.epoch < claim < offset for claim in claims)
+        best[row.key.rsplit(b"|", 1)[0]] = Folded(offset, row.key, row.value, row.epoch, void)
+    return best
+
+
+@pytest.mark.parametrize("seed", range(80))
+def test_the_fold_concludes_what_the_plain_rules_do(seed: int) -> None:
+    """On logs with zombies, voids and compaction, for any checkpoint: same rows of flows to adopt and to follow; the ended are found."""
+    walk = Walk(seed)
+    walk.run(400)
+    read = [row for row in walk.log if not row.removed]
+    for journal in [-1, len(walk.log), *walk.chance.choices(range(len(walk.log)), k=5)]:
+        fold = Fold(len(walk.log))
+        for row in read:
+            fold.feed(row.offset or 0, row.key, row.value)
+        start = walk.chance.choice([0, 7, 10**9])
+        index = indexed(fold)
+        mine = concluded(fold, {row.offset or 0: row for row in read}, journal, start)
+        for flow, best in plainly(read).items():
+            if best.settled(journal) and best.head.finished:
+                assert flow not in mine or mine[flow] == best
+                assert best.offset in index.find(best.head.digest)
+            else:
+                assert mine[flow] == best
+        assert mine.keys() <= plainly(read).keys()
+
+
+@given(st.lists(st.tuples(st.sampled_from([State.ACCEPTED, State.EXPIRED]), st.booleans(), st.integers(0, 9))), st.integers(-1, 60))
+def test_ended_rows_are_found_by_what_may_matter_of_them(some: list[tuple[State, bool, int]], bound: int) -> None:
+    """Beyond a checkpoint, by the input offset of their event, by acceptance; in portions all of them."""
+    ended = EndedRows()
+    written = [(3 * number, *one) for number, one in enumerate(some)]
+    for offset, state, siblings, met in written:
+        about = facts(source_offset=met, siblings=("a", "b") if siblings else ("a",), digest=bytes([offset % 251]) * 16)
+        ended.add(offset, rows.head_of(rows.flow_row(Flow(about, state), 0, 1)[1]))
+    assert len(ended) == len(some)
+    assert list(ended.after(bound)) == [offset for offset, *_ in written if offset > bound]
+    assert list(ended.met_since(bound)) == [(met, offset, siblings) for offset, _, siblings, met in written if met >= bound]
+    accepted = [offset for offset, state, *_ in written if offset >= bound and state is State.ACCEPTED]
+    assert list(ended.accepted_since(bound)) == accepted
+    pairs = [pair for keys, offsets in ended.portions(4) for pair in zip(keys, offsets, strict=True)]
+    assert pairs == [(int.from_bytes(bytes([offset % 251]) * 8, "big") or 1, offset) for offset, *_ in written]
 
 
 # --------------------------------------------------------------------------------------------------------- single rules
@@ -297,7 +369,9 @@ def test_the_highest_epoch_wins_then_the_highest_offset() -> None:
     fold.feed(5, *CLAIM)
     fold.feed(6, *zombie)
     fold.feed(7, *rows.checkpoint_row(Checkpoint(7, {}, None, None), 0, 2))
-    [known] = fold.flows()
+    assert [one.offset for one in fold.flows()] == [6]  # the owner's row ended the flow: only its place is known
+    log = {3: Row(Kind.FLOW, 2, FLOWS[0], *owner)}
+    [known] = concluded(fold, log).values()
     assert (known.offset, known.epoch, known.void, known.head.state) == (3, 2, False, State.ACCEPTED)
     assert fold.checkpoint == Checkpoint(4, {}, None, None)
     assert not fold.superseded

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from array import array
 from collections import defaultdict
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.core.settled import SettledIndex
+from connector.core.settled import SettledIndex, short
 
 digests = st.integers(0, 30).map(lambda n: hashlib.blake2b(bytes([n]), digest_size=16).digest())
 entries = st.lists(st.tuples(st.one_of(digests, st.binary(min_size=16, max_size=16)), st.integers(0, 2**63)), max_size=300)
@@ -28,6 +29,18 @@ def test_it_is_a_multimap(some: list[tuple[bytes, int]], expected: int) -> None:
         same_half = [offset for other, values in known.items() if other[:8] == digest[:8] for offset in values]
         assert index.find(digest) == sorted(same_half)
         assert set(offsets) <= set(index.find(digest))
+
+
+@given(entries, st.integers(0, 500), st.integers(0, 300))
+def test_many_at_once_are_the_same_as_one_by_one(some: list[tuple[bytes, int]], expected: int, first: int) -> None:
+    """Whether the index was made for so many or has to grow."""
+    single, many = SettledIndex(), SettledIndex(expected)
+    for digest, offset in some:
+        single.add(digest, offset)
+    for part in (some[:first], some[first:]):
+        many.extend(array("Q", [short(digest) for digest, _ in part]), array("Q", [offset for _, offset in part]))
+    assert len(many) == len(single)
+    assert all(many.find(digest) == single.find(digest) for digest, _ in some)
 
 
 @given(entries)
