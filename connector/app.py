@@ -36,7 +36,7 @@ from connector.services import breakers, gauges
 from connector.services.callbacks import Ingress
 from connector.services.intake import Intake
 from connector.services.stopping import unless
-from connector.settings import Settings, redacted
+from connector.settings import Settings, dotted, redacted
 from connector.unenforced import unenforced
 
 Role = Literal["all", "worker", "ingress"]
@@ -86,7 +86,7 @@ class Connector:
 
     async def run(self) -> int:
         """Exit code: 0 after a clean stop."""
-        log.info("starting", version=__version__, role=self.role, settings=redacted(self.settings))
+        self._announce()
         async with AsyncExitStack() as stack:
             admin = HttpServer(admin_app(self, self.metrics), self.settings.admin.listen, "admin.listen")
             await admin.start()
@@ -96,6 +96,23 @@ class Connector:
                 await self._serve(stack, topics)
         log.info("stopped", code=0)
         return 0
+
+    def _announce(self) -> None:
+        """What a reader of the log needs first; all the rest for whoever looks closely."""
+        settings = self.settings
+        log.info(
+            "starting",
+            version=__version__,
+            role=self.role,
+            group=settings.kafka.group_id,
+            kafka=settings.kafka.bootstrap_servers,
+            topics=list(settings.topics.notifications),
+            rules=self.rules.version,
+            routee=settings.routee.base_url,
+            admin=settings.admin.listen,
+            callbacks=settings.callbacks.listen if settings.callbacks.public_url else None,
+        )
+        log.debug("settings", **dotted(redacted(settings)))
 
     async def _serve(self, stack: AsyncExitStack, topics: wiring.Topics) -> None:
         """Callbacks, lanes, or both, as the role says."""

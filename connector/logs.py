@@ -22,7 +22,8 @@ Format = Literal["json", "console"]
 
 EVENTS: Final[Mapping[str, str]] = {
     # process
-    "starting": "the process begins; carries the version and the settings in force (secrets masked)",
+    "starting": "the process begins: version, role, group, topics, version of the rules, addresses",
+    "settings": "debug: every setting in force (secrets masked)",
     "ready": "everything is open; lanes come as the group assigns them",
     "stopping": "a stop was asked for (signal): intake ends, lanes drain",
     "stopped": "the process ends; carries the exit code",

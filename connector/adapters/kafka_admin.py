@@ -37,7 +37,7 @@ T = TypeVar("T")
 
 _LOG = get_logger(__name__)
 _ASK_S: Final = 15.0
-
+_REACH_S: Final = 5.0  # whoever mistyped an address shall not wait for it; a cluster that is there says what it has long before
 
 _MOCK: Final = "mockCluster"  # how its cluster id begins; it never answers DescribeTopics
 
@@ -56,6 +56,8 @@ class KafkaTopics:
     def __init__(self, options: KafkaOptions, ask_s: float = _ASK_S) -> None:
         """``ask_s``: how long the broker may take for one answer, about."""
         self._ask_s = ask_s
+        self._reach_s = min(ask_s, _REACH_S)
+        self._servers = options.bootstrap_servers
         try:
             self._admin = AdminClient(client_config(options), logger=library_logger())
         except KafkaException as refused:
@@ -63,7 +65,7 @@ class KafkaTopics:
 
     def metadata(self) -> dict[str, Metadata]:
         """All topics there are."""
-        topics = self._ask("listing topics", lambda: self._admin.list_topics(timeout=self._ask_s).topics)
+        topics = self._ask("listing topics", lambda: self._admin.list_topics(timeout=self._reach_s).topics)
         return {
             name: Metadata(len(topic.partitions), min((len(p.replicas) for p in topic.partitions.values()), default=0))
             for name, topic in topics.items()
@@ -77,7 +79,7 @@ class KafkaTopics:
 
     def ids(self, names: Sequence[str]) -> dict[str, str]:
         """The broker's ids of topics: a topic made anew under the same name has another one. None are told by librdkafka's mock cluster."""
-        cluster = self._ask("asking for the cluster", lambda: self._admin.list_topics(timeout=self._ask_s).cluster_id)
+        cluster = self._ask("asking for the cluster", lambda: self._admin.list_topics(timeout=self._reach_s).cluster_id)
         if str(cluster).startswith(_MOCK):
             return {}
         asked = self._admin.describe_topics(TopicCollection(list(names)), request_timeout=self._ask_s)
@@ -164,18 +166,17 @@ class KafkaTopics:
         findings = [*structure_findings(plans, found), *setting_findings(plans, found, configs)]
         return tuple(sorted(findings, key=lambda finding: list(Severity).index(finding.severity)))
 
-    @staticmethod
-    def _ask(doing: str, ask: Callable[[], T]) -> T:
+    def _ask(self, doing: str, ask: Callable[[], T]) -> T:
         try:
             return ask()
         except KafkaException as cause:
-            raise unavailable(doing, cause) from cause
+            raise unavailable(doing, cause, self._servers) from cause
 
     def _wait(self, doing: str, answer: Future[T]) -> T:
         try:
             return answer.result(self._ask_s + 5)
         except (KafkaException, FutureTimeout) as cause:
-            raise unavailable(doing, cause) from cause
+            raise unavailable(doing, cause, self._servers) from cause
 
 
 def _code(exception: KafkaException) -> int | None:

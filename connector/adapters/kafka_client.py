@@ -105,6 +105,15 @@ NO_SUCH_LOG: Final = frozenset(
     }
 )
 
+_SILENT: Final = frozenset(
+    {
+        KafkaError._TRANSPORT,  # noqa: SLF001 - librdkafka's own codes have no other name
+        KafkaError._TIMED_OUT,  # noqa: SLF001
+        KafkaError._RESOLVE,  # noqa: SLF001
+        KafkaError._ALL_BROKERS_DOWN,  # noqa: SLF001
+    }
+)
+
 MESSAGE_TIMEOUT_MS: Final = 60_000
 """At least 30 s: a shorter one turns a broker's restart into dropped lanes (lane-protocol 1.1, 3c)."""
 MAX_REQUEST_BYTES: Final = 64_000_000
@@ -241,7 +250,11 @@ def error_of(exception: KafkaException) -> KafkaError | None:
     return first if isinstance(first, KafkaError) else None
 
 
-def unavailable(doing: str, cause: BaseException | KafkaError | None) -> KafkaUnavailable:
-    """Map a foreign error: ``doing`` says what was asked of the broker."""
+def unavailable(doing: str, cause: BaseException | KafkaError | None, servers: str = "") -> KafkaUnavailable:
+    """Map a foreign error: ``doing`` says what was asked of the broker, ``servers`` where it was looked for."""
     error = error_of(cause) if isinstance(cause, KafkaException) else cause
-    return KafkaUnavailable(f"{doing}: {error.name() if isinstance(error, KafkaError) else type(error).__name__}")
+    said = f"{doing}: {error.name() if isinstance(error, KafkaError) else type(error).__name__}"
+    if not servers:
+        return KafkaUnavailable(said)
+    silent = not isinstance(error, KafkaError) or error.code() in _SILENT
+    return KafkaUnavailable(f"no broker answers at {servers} (kafka.bootstrap_servers): {said}" if silent else f"{said} (at {servers})")

@@ -8,7 +8,7 @@ Everything wrong is found at once, each with its ``file:line`` or environment va
 """
 
 from connector.settings.checks import OWNED_PROPERTIES
-from connector.settings.source import advice, load_settings, redacted, settings_json_schema
+from connector.settings.source import advice, dotted, load_settings, redacted, settings_json_schema
 from connector.settings.tree import FIELDS, Settings, TopicNames
 from connector.settings.types import milliseconds
 
@@ -18,6 +18,7 @@ __all__ = [
     "Settings",
     "TopicNames",
     "advice",
+    "dotted",
     "load_settings",
     "milliseconds",
     "redacted",

@@ -73,7 +73,7 @@ def _without(model: type[BaseModel], data: Mapping[str, Any], place: Place) -> d
 
 
 def redacted(settings: Settings) -> dict[str, Any]:
-    """The settings in force as JSON values, for the start's log line: secrets are stars, also those in properties and the proxy."""
+    """The settings in force as JSON values, for the log: secrets are stars, also those in properties and the proxy."""
     shown = settings.model_dump(mode="json")
     for section in ("kafka", "schema_registry"):
         properties = shown[section]["properties"]
@@ -81,6 +81,14 @@ def redacted(settings: Settings) -> dict[str, Any]:
     if proxy := shown["routee"]["proxy"]:
         shown["routee"]["proxy"] = re.sub(r"//[^/@]*@", "//**********@", proxy)
     return shown
+
+
+def dotted(shown: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    """Nested values under one name each, as people write settings: ``kafka.group_id``."""
+    flat: dict[str, Any] = {}
+    for name, value in shown.items():
+        flat |= dotted(value, f"{above}{name}.") if isinstance(value, dict) and value else {above + name: value}
+    return flat
 
 
 def settings_json_schema() -> dict[str, Any]:

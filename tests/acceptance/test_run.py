@@ -66,4 +66,7 @@ def test_a_connector_without_kafka_waits_and_stops(waiting: tuple[subprocess.Pop
     process.send_signal(number)
     told, _ = process.communicate(timeout=12)
     assert process.returncode == 0
-    assert [json.loads(line)["event"] for line in told.splitlines()][-1] == "stopped"
+    lines = [json.loads(line) for line in told.splitlines()]
+    assert lines[-1]["event"] == "stopped"
+    assert (lines[0]["event"], lines[0]["group"], lines[0]["topics"]) == ("starting", "failover-connector", ["notifications"])
+    assert "[redacted]" not in str(lines[0])

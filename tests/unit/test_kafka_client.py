@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from confluent_kafka import Consumer, Producer
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 from hypothesis import given
 from hypothesis import strategies as st
 
+from connector.adapters.kafka_admin import KafkaTopics
 from connector.adapters.kafka_client import (
     Config,
     KafkaOptions,
@@ -16,8 +17,10 @@ from connector.adapters.kafka_client import (
     owned_properties,
     producer_config,
     reader_config,
+    unavailable,
 )
 from connector.adapters.kafka_outbox import partition_of
+from connector.errors import KafkaUnavailable
 from connector.metrics import Metrics
 from connector.ports import LaneId
 
@@ -81,3 +84,13 @@ def test_a_broker_that_is_away_does_not_flood_the_log() -> None:
     assert sparing.lets_through("GETPID")
     now[0] += 5
     assert [sparing.lets_through("FAIL"), sparing.lets_through("FAIL")] == [True, False]
+
+
+def test_a_cluster_that_is_away_is_named_by_its_address() -> None:
+    """Whoever mistyped the address reads it in the error, and the setting it stands in; another refusal is not called silence."""
+    topics = KafkaTopics(KafkaOptions("127.0.0.1:1"), 0.2)
+    with pytest.raises(KafkaUnavailable, match=r"^no broker answers at 127\.0\.0\.1:1 \(kafka\.bootstrap_servers\): listing topics: _"):
+        topics.metadata()
+    denied = unavailable("listing topics", KafkaException(KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED)), "broker:9092")
+    assert str(denied) == "listing topics: TOPIC_AUTHORIZATION_FAILED (at broker:9092)"
+    assert str(unavailable("reading", TimeoutError())) == "reading: TimeoutError"

@@ -18,11 +18,13 @@ from pydantic import BaseModel, SecretStr, ValidationError
 from connector.adapters.kafka_client import owned_properties
 from connector.core.notification import FIELDS as MAPPABLE
 from connector.errors import ConfigError
+from connector.logs import is_secret_key
 from connector.settings import (
     FIELDS,
     OWNED_PROPERTIES,
     Settings,
     advice,
+    dotted,
     load_settings,
     milliseconds,
     redacted,
@@ -342,6 +344,13 @@ def test_secrets_are_never_shown(load: Load) -> None:
     shown += "\n".join(problems(load, text + "x: 1\n", CONNECTOR_LANE__LEASE="1h"))
     assert not [secret for secret in hidden if secret in shown]
     assert "/ca.pem" in shown
+
+
+def test_settings_are_told_by_their_dotted_names(load: Load) -> None:
+    """In the log each setting has the name that a person would write; no name of a setting is taken for a phone's or a PIN's field."""
+    shown = dotted(redacted(load(LEAST + "fields: {phone: customer.mobile}\n")))
+    assert (shown["lane.lease"], shown["fields.phone"], shown["kafka.properties"]) == ("3s", "customer.mobile", {})
+    assert sorted(name for name in shown if is_secret_key(name) and "*" not in str(shown[name])) == ["routee.otp.application_secret"]
 
 
 def test_the_tree_cannot_be_changed(load: Load) -> None:
