@@ -79,8 +79,9 @@ class Connector:
             return False, {"stopping": self.stopping.is_set()}
         if self.intake is None:
             return True, {}
-        lanes = {str(lane): keeper.state for lane, keeper in self.intake.keepers.items()}
-        return self.intake.ready, {"lanes": lanes}
+        keepers = self.intake.keepers.items()
+        refused = {str(lane): keeper.refusal for lane, keeper in keepers if keeper.refusal is not None}
+        return self.intake.ready, {"lanes": {str(lane): keeper.state for lane, keeper in keepers}, "refused": refused}
 
     # ----------------------------------------------------------------------------------------------------------------- run
 

@@ -30,6 +30,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "http_listening": "an HTTP server took its port",
     "http_stopped": "an HTTP server let go of its port",
     "library": "a line of a library (uvicorn, librdkafka); ``module`` names it",
+    "start_refused": "the topics cannot be trusted: nothing is begun; what is wrong and what to do is in the line",
     # Kafka
     "kafka_error": "librdkafka reports an error; it goes on trying",
     "kafka_unavailable": "no broker can be reached, or a topic cannot be asked for: waiting, not ready",
@@ -42,7 +43,9 @@ EVENTS: Final[Mapping[str, str]] = {
     "commit_refused": "the broker refused an offset commit (the journal stays the truth)",
     "registry_unavailable": "the schema registry cannot be asked: input waits",
     # lanes
-    "lane_claimed": "a lane runs: its epoch, rows read, flows adopted",
+    "lane_claimed": "a lane runs: its epoch, where its input goes on, flows adopted by class and state",
+    "restart_report": "all doubts that a lane had inherited at its claim have ended: resolved (found accepted), resent, unknown, by class",
+    "input_gone": "the input lost records before anybody had read them (its retention is shorter than the backlog): how many",
     "gap_unread": "a gap in a lane's own journal offsets could not be read, for a reason nobody foresaw: the lane is dropped",
     "lane_dropped": "a lane was dropped and is claimed anew, by reason",
     "lane_refused": "a lane's topics cannot be trusted: a person must act; the remedy is in the line",

@@ -86,6 +86,7 @@ INSTRUMENTS: Final[tuple[Instrument, ...]] = (
         "topic",
         "Fetching only: age of the record last fetched while newer ones are not; 0 when all are in memory, sent or not",
     ),
+    _counter("input_gone_total", "topic", "Input records that retention deleted before any lane had read them: lost, not by us"),
     _gauge("input_paused", "reason", "Lanes whose input is held back now: buffer (as much is in memory as lane.buffer allows)"),
     _counter("dead_letters_total", "reason", "Records that can never be processed, by reason code"),
     _counter("dead_letters_truncated_total", "", "Dead letters too large for their topic: value replaced by its SHA-256"),
@@ -124,7 +125,8 @@ INSTRUMENTS: Final[tuple[Instrument, ...]] = (
     _histogram("claim_seconds", SLOW, "From a claim's first row to a running lane"),
     _counter("gaps_read_total", "", "Gaps in a lane's own journal offsets that were read to learn what lies in them"),
     _counter("void_rows_total", "", "Rows met at a claim that a zombie had written"),
-    _counter("adopted_flows_total", "", "Unsettled flows taken over at a claim"),
+    _counter("adopted_flows_total", "class state", "Unsettled flows taken over at a claim, by the state they were left in"),
+    _counter("inherited_doubts_total", "class outcome", "Doubts taken over at a claim that have ended: resolved, resent, unknown"),
     _counter("journal_rows_total", "", "Rows written to the journals"),
     _histogram("journal_seconds", FAST, "From queueing a journal row to knowing it valid"),
     _counter("checkpoints_total", "", "Checkpoints written"),
@@ -151,6 +153,7 @@ class Metrics:
     clamped_times: Counter
     oldest_waiting_seconds: Gauge
     lag_seconds: Gauge
+    input_gone: Counter
     input_paused: Gauge
     dead_letters: Counter
     dead_letters_truncated: Counter
@@ -186,6 +189,7 @@ class Metrics:
     gaps_read: Counter
     void_rows: Counter
     adopted_flows: Counter
+    inherited_doubts: Counter
     journal_rows: Counter
     journal_seconds: Histogram
     checkpoints: Counter

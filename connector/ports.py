@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from connector.core.model import Api, DeadLetter, FlowReport, Notification, Outcome, OutputEvent, Record, Request
+from connector.core.resume import Places
 
 
 class LaneId(NamedTuple):
@@ -94,8 +95,8 @@ class Source(Protocol):
         """Commit next-to-read offsets; False when the broker refused (the lane's journal stays the truth)."""
         ...
 
-    async def committed(self, lane: LaneId) -> int | None:
-        """Committed offset, or where ``start_from`` begins when there is none; None: nothing committed yet."""
+    async def places(self, lane: LaneId) -> Places:
+        """The group's committed offset and the log's ends. Raises KafkaUnavailable."""
         ...
 
 

@@ -24,6 +24,7 @@ from connector.adapters.kafka_handover import Commands, Handover
 from connector.adapters.kafka_offsets import GroupOffsets, Lag, LaneState, lag_of
 from connector.adapters.kafka_reader import record_of
 from connector.core.model import Record
+from connector.core.resume import Places
 from connector.logs import get_logger
 from connector.metrics import Metrics
 from connector.ports import Arrived, Assigned, LaneId, Lost, Revoked, SourceEvent
@@ -100,9 +101,9 @@ class GroupSource:
         self._commands.post(self._commit)
         return await future
 
-    async def committed(self, lane: LaneId) -> int | None:
-        """The committed offset; with none, where ``start_from`` begins (never None here). Raises KafkaUnavailable."""
-        return await self._offsets.committed(lane)
+    async def places(self, lane: LaneId) -> Places:
+        """The group's committed offset and the log's ends. Raises KafkaUnavailable."""
+        return await self._offsets.places(lane)
 
     def lag(self) -> Mapping[str, Lag]:
         """Per topic, as of the last second; the worst lane's age. Costs nothing."""

@@ -12,6 +12,7 @@ from confluent_kafka import Consumer, TopicPartition
 
 from connector.adapters.kafka_client import KafkaOptions, reader_config, unavailable
 from connector.adapters.kafka_reader import Seat
+from connector.core.resume import Places
 from connector.errors import KafkaUnavailable
 from connector.ports import LaneId
 
@@ -49,25 +50,24 @@ class GroupOffsets:
         self._options = options
         self._seat = Seat(lambda: reader_config(options, group_id=options.group_id), "kafka-offsets")
 
-    async def committed(self, lane: LaneId) -> int:
-        """The committed offset; with none, where ``start_from`` begins. Raises KafkaUnavailable."""
+    async def places(self, lane: LaneId) -> Places:
+        """The committed offset and the log's ends. Raises KafkaUnavailable."""
         return await self._seat.run(functools.partial(self._ask, lane))
 
     async def close(self) -> None:
         """Let go of the broker."""
         await self._seat.close()
 
-    def _ask(self, lane: LaneId, consumer: Consumer) -> int:
+    def _ask(self, lane: LaneId, consumer: Consumer) -> Places:
         here = TopicPartition(lane.topic, lane.partition)
         (answer,) = consumer.committed([here], timeout=_ASK_S)
         if answer.error is not None:
             raise unavailable("asking for the committed offset", answer.error)
-        if answer.offset >= 0:
-            return answer.offset
-        low, high = consumer.get_watermark_offsets(here, timeout=_ASK_S)
-        if high < 0:
+        first, end = consumer.get_watermark_offsets(here, timeout=_ASK_S)
+        if end < 0:
             raise KafkaUnavailable("asking for the log's ends: no answer")
-        return low if self._options.start_from == "earliest" else high
+        begin = first if self._options.start_from == "earliest" else end
+        return Places(answer.offset if answer.offset >= 0 else None, first, end, begin)
 
 
 def lag_of(consumer: Consumer, topics: Sequence[str], lanes: Mapping[LaneId, LaneState]) -> dict[str, Lag]:

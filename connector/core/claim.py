@@ -97,6 +97,7 @@ class Fold:
 
     def __init__(self, epoch: int) -> None:
         self.epoch = epoch
+        self.first = epoch  # offset of the first row that is there
         self.superseded = False
         self.ended = EndedRows()
         self._standing: dict[bytes, Folded] = {}
@@ -157,6 +158,16 @@ class Fold:
     def restore(self, offset: int, key: bytes, value: bytes) -> None:
         """A row named by ``wanted``, read again."""
         self._compete(Folded(offset, key, value, rows.head_of(value).epoch))
+
+    @property
+    def is_whole(self) -> bool:
+        """Nothing was ever removed by retention: a journal's first row is a CLAIM, which no compaction takes."""
+        return self.first == 0
+
+    @property
+    def has_flows(self) -> bool:
+        """Some row of a flow is there."""
+        return bool(self._standing or self.ended)
 
     def flows(self) -> Iterable[Folded]:
         """The row that stands for each flow that is kept whole."""

@@ -11,11 +11,14 @@ from connector.core.claim import Epoch, Fold, Folded
 from connector.core.flow import Flow, State, advance
 from connector.core.ledger import Ledger
 from connector.core.model import Doubt
+from connector.core.resume import Remembered, resume
 from connector.core.rows import Checkpoint
 from connector.errors import LaneLost, LaneRefused
+from connector.logs import get_logger
 from connector.ports import Entry, LaneId
 from connector.services.parts import Parts
 
+log = get_logger("claim")
 CANDIDATE_WINDOW_MS = 60_000  # a search looks from this long before the first POST in question (SEMANTICS §4)
 _CLOCKS_APART_MS = 300_000  # the most by which the broker's clock is taken to differ from ours
 _PORTION = 5000  # rows taken in one go
@@ -47,9 +50,13 @@ async def claim(lane: LaneId, parts: Parts) -> Claimed:
     if fold.superseded:
         raise LaneLost("superseded")
     checkpoint = _known_topic(lane, parts, fold.checkpoint or Checkpoint(-1, await parts.outbox.ends(lane), None, None))
-    committed = await parts.source.committed(lane)
-    start = max(committed or 0, checkpoint.input or 0)
-    claimed = await _sort(lane, parts, fold, times, checkpoint, start)
+    resumed = resume(str(lane), await parts.source.places(lane), Remembered(fold.checkpoint, fold.has_flows, fold.is_whole))
+    if resumed.gone:
+        parts.metrics.input_gone.labels(lane.topic).inc(resumed.gone)
+        log.error("input_gone", lane=str(lane), records=resumed.gone, start=resumed.start)
+    if checkpoint.input is None or resumed.gone:
+        checkpoint = replace(checkpoint, input=resumed.start)  # from now on the journal itself knows where the lane began
+    claimed = await _sort(lane, parts, fold, times, checkpoint, resumed.start)
     parts.metrics.claim_seconds.observe(parts.clock.boot() - started)
     return claimed
 
@@ -62,6 +69,7 @@ async def _read(lane: LaneId, parts: Parts, claim_offset: int) -> tuple[Fold, Ti
         for offset, key, value, _ in batch:
             fold.feed(offset, key, value)
         if batch:
+            fold.first = min(fold.first, batch[0].offset)
             times.append((batch[-1].timestamp_ms, batch[-1].offset))
         await asyncio.sleep(0)  # other lanes are at work
     return fold, times
@@ -94,7 +102,8 @@ async def _sort(lane: LaneId, parts: Parts, fold: Fold, times: Times, checkpoint
     for flow in (*adopt, *follow):
         ledger.adopt(flow.facts.digest, flow.facts.siblings, flow.facts.rule, flow.facts.flow_id)
     ledger.covered = _covered(fold, start)
-    parts.metrics.adopted_flows.inc(len(adopt))
+    for row, flow in zip(open_rows, adopt, strict=True):
+        parts.metrics.adopted_flows.labels(flow.facts.message_class or "", row.head.state.name.lower()).inc()
     parts.metrics.void_rows.inc(sum(row.void for row in fold.flows()))
     own_ids = await _neighbours(lane, parts, fold, times, adopt)
     return Claimed(Epoch(fold.epoch), checkpoint, ledger, adopt, follow, start, own_ids)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from asyncio import TaskGroup
+from collections import Counter
 
 from connector.core.flow import State
 from connector.core.model import Record
 from connector.errors import KafkaUnavailable, LaneLost, LaneRefused, LaneStopped
 from connector.logs import get_logger
 from connector.ports import Callback, LaneId
-from connector.services import following, planning
+from connector.services import following, inherited, planning
 from connector.services.checkpoints import Checkpoints
 from connector.services.claim import Claimed, claim
 from connector.services.lane import Lane
@@ -32,6 +33,7 @@ class Keeper:
         self.parts = parts
         self.lane: Lane | None = None
         self.state = "new"
+        self.refusal: str | None = None  # why, and what to do, once the state is "refused"
         self._stop = asyncio.Event()
         self._grace_s = 0.0
         # Not bounded here: the backlog holds the input long before, and a bounded queue would let one lane stop the others' intake.
@@ -50,8 +52,9 @@ class Keeper:
             except* (LaneLost, KafkaUnavailable) as group:
                 self._account(group)
             except* LaneRefused as group:
+                self.refusal = str(_innermost(group))
                 self._enter("refused")
-                log.error("lane_refused", lane=str(self.id), reason=str(_innermost(group)))  # noqa: TRY400 - a remedy, not a trace
+                log.error("lane_refused", lane=str(self.id), reason=self.refusal)  # noqa: TRY400 - a remedy, not a trace
                 await self._stop.wait()
             if (task := asyncio.current_task()) is not None and task.cancelling():
                 raise asyncio.CancelledError  # a TaskGroup whose children fail too hides that it was cancelled
@@ -102,9 +105,10 @@ class Keeper:
                 lane = self.lane = Lane(self.id, self.parts, claimed, tasks)
                 checkpoints = Checkpoints(lane, claimed)
                 await checkpoints.restate()
-                await self._adopt(lane, claimed)
+                doubts = await self._adopt(lane, claimed)
                 for work in (self._work(lane), lane.agenda.run(), checkpoints.run(), checkpoints.run_commits(), self._watch(lane)):
                     lane.background(work)
+                lane.background(inherited.report(lane, doubts))
                 self._start_input(claimed)
                 await self._stop.wait()
                 if lane.owned:
@@ -126,8 +130,11 @@ class Keeper:
         if self._on_their_way:
             await asyncio.wait(self._on_their_way)
 
-    async def _adopt(self, lane: Lane, claimed: Claimed) -> None:
-        """Every flow that is not settled gets a row of this epoch before anybody acts on it; order of keys is by input offset."""
+    async def _adopt(self, lane: Lane, claimed: Claimed) -> list[Live]:
+        """Every flow that is not settled gets a row of this epoch before anybody acts on it; order of keys is by input offset.
+
+        Gives those in doubt.
+        """
         adopted = [Live(flow) for flow in sorted(claimed.adopt, key=lambda flow: flow.facts.source_offset)]
         async with TaskGroup() as writing:
             for live in adopted:
@@ -144,7 +151,17 @@ class Keeper:
             lane.flows[flow.facts.flow_id] = live = Live(flow)
             lane.remember_id(flow)
             lane.agenda.schedule(live)
-        log.info("lane_claimed", lane=str(self.id), epoch=claimed.epoch.epoch, adopted=len(adopted), followed=len(claimed.follow))
+        states = Counter((str(flow.facts.message_class or ""), flow.state.name.lower()) for flow in claimed.adopt)
+        log.info(
+            "lane_claimed",
+            lane=str(self.id),
+            epoch=claimed.epoch.epoch,
+            start=claimed.start,
+            adopted=len(adopted),
+            followed=len(claimed.follow),
+            classes=inherited.by_class(states),
+        )
+        return [live for live in adopted if live.flow.state is State.DOUBT]
 
     async def _readopt(self, lane: Lane, live: Live) -> None:
         if live.flow.pending:

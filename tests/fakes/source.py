@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping, Sequence
 
 from connector.core.model import Record
+from connector.core.resume import Places
 from connector.ports import Arrived, Assigned, LaneId, Lost, Revoked, SourceEvent
 
 
@@ -20,7 +21,8 @@ class FakeSource:
         self.held: set[LaneId] = set()
         self.offsets: dict[LaneId, int] = {}
         self.refuse_commits = False
-        self._start_from = start_from
+        self.first, self.end = 0, 1_000_000  # of every lane's log: other members may have been shown more than this one
+        self.begin = start_from  # of a group without any offset
 
     def assign(self, *lanes: LaneId) -> None:
         self.held.difference_update(lanes)
@@ -77,6 +79,6 @@ class FakeSource:
             self.offsets.update(offsets)
         return not self.refuse_commits
 
-    async def committed(self, lane: LaneId) -> int | None:
+    async def places(self, lane: LaneId) -> Places:
         await asyncio.sleep(0)
-        return self.offsets.get(lane, self._start_from)
+        return Places(self.offsets.get(lane), self.first, self.end, self.begin)

@@ -63,7 +63,7 @@ async def test_no_record_of_a_released_lane_is_delivered(process: Process, topic
             assert all(first.offsets(lane) == [0, 1, 2] for lane in second.lanes)
             assert first.after_release == []
             assert not await one.commit(dict.fromkeys(revoked.lanes, 5))
-            assert await two.committed(revoked.lanes[0]) == 3
+            assert (await two.places(revoked.lanes[0])).committed == 3
 
 
 async def test_lanes_not_released_in_time_are_lost(process: Process, topic: NewTopicName) -> None:
@@ -128,7 +128,7 @@ async def test_the_latest_start_skips_what_was_there(process: Process, topic: Ne
     settings = KafkaOptions(process.settings.bootstrap_servers, f"group-{lane.topic}", start_from="latest")
     source = joined_source(settings, lane.topic)
     try:
-        assert await source.committed(lane) == 5
+        assert await source.places(lane) == (None, 0, 5, 5)
     finally:
         await source.close()
 

@@ -29,7 +29,7 @@ async def test_the_mock_cluster_carries_a_whole_lane() -> None:
             async with member(source, source.close, at=lambda _: 0) as joined:
                 await joined.until(lambda: joined.offsets(lane) == [0, 1, 2, 3, 4])
                 assert await source.commit({lane: 5})
-                assert await source.committed(lane) == 5
+                assert (await source.places(lane)).committed == 5
             last = await process.journal.append(lane, b"key", b"row")
             rows = [row async for batch in process.journal.scan(lane, last) for row in batch]
             assert [(row.key, row.value) for row in rows] == [(b"key", b"row")]

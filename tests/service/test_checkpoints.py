@@ -294,7 +294,7 @@ async def test_an_idle_lane_says_nothing_until_retention_asks_for_it(world: Worl
     process = await Process(world, replace(Policy(), checkpoint_idle_s=60.0)).start()
     await world.clock.advance(5)
     told = len(checkpoints(world))
-    await world.clock.advance(55)
+    await world.clock.advance(50)
     assert len(checkpoints(world)) == told
     await world.clock.advance(10)
     assert len(checkpoints(world)) == told + 1

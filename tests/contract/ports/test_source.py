@@ -75,15 +75,17 @@ async def test_a_held_lane_loses_nothing(sources: Sources) -> None:
 
 
 async def test_commits_are_remembered(sources: Sources) -> None:
-    """Before any commit, ``committed`` is where ``start_from`` begins; after it, what was committed."""
+    """Before any commit there is no committed offset, and ``begin`` is where ``start_from`` says; after it, what was committed."""
     lane, other = sources.lanes
     await filled(sources, lane, 3)
     async with member(sources.source, sources.close, at=lambda _: 0) as joined:
         await assigned(joined, sources)
-        assert await sources.source.committed(lane) == 0
+        before = await sources.source.places(lane)
+        assert (before.committed, before.first, before.begin) == (None, 0, 0)
+        assert before.end >= 3
         assert await sources.source.commit({lane: 2})
-        assert await sources.source.committed(lane) == 2
-        assert await sources.source.committed(other) == 0
+        assert (await sources.source.places(lane)).committed == 2
+        assert (await sources.source.places(other)).committed is None
 
 
 async def test_the_end_is_a_revocation(sources: Sources) -> None:

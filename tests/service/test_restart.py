@@ -1,0 +1,178 @@
+"""Starts: what a lane is refused for, where it goes on, and what it reports of the doubts it inherited."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from connector.core import rows
+from connector.core.model import Doubt
+from tests.service.world import LANE, Process, World
+
+
+def events(told: list[Any], name: str) -> list[dict[str, Any]]:
+    """Log lines of that name."""
+    return [dict(line) for line in told if line["event"] == name]
+
+
+async def refused(world: World) -> str:
+    """Start a process that must refuse its lane: nothing is sent, and readiness and the gauge show it. Gives the reason."""
+    posts = len(world.provider.posts)
+    process = await Process(world).start()
+    await world.clock.advance(60)
+    keeper = process.intake.keepers[LANE]
+    assert (keeper.state, process.intake.ready) == ("refused", False)
+    assert process.value("lanes", state="refused") == 1
+    assert len(world.provider.posts) == posts
+    assert keeper.refusal is not None
+    await process.stop()
+    return keeper.refusal
+
+
+async def test_a_deleted_journal_refuses_its_lane(world: World) -> None:
+    """Offsets are committed, the journal is new: nothing is sent again, and the remedy is named."""
+    first = await Process(world).start()
+    await first.put(*(world.record(key=str(n)) for n in range(3)), seconds=3)
+    await first.stop()
+    world.journal_logs[LANE].clear()
+    world.record()
+    assert "topics begin" in await refused(world)
+    assert "topics begin" in await refused(world)  # the refused claim's own row makes the journal no better
+
+
+async def test_lost_group_offsets_send_nothing_again(world: World) -> None:
+    """Committed offsets that expired: the lane goes on from its checkpoint, and does not even read what is done."""
+    first = await Process(world).start()
+    await first.put(*(world.record(key=str(n)) for n in range(3)), seconds=5)
+    await first.stop()
+    world.committed.clear()
+    second = await Process(world).start()
+    await second.put(world.record(), seconds=5)
+    assert len(world.provider.posts) == 4
+    assert (second.value("events_total"), second.value("duplicates_total")) == (1, 0)
+    await second.stop()
+
+
+async def test_the_latest_start_is_kept_from_the_first_moment(world: World) -> None:
+    """With ``start_from: latest``, what comes between the first claim and the first commit is not skipped by the next start."""
+    world.record()
+    first = Process(world)
+    first.source.begin = 1
+    await first.start()
+    await first.kill()
+    record = world.record()
+    second = Process(world)
+    second.source.begin = 2
+    await second.start()
+    await world.clock.advance(5)
+    assert world.provider.posts == [f"{world.flow_id(record, 'order')}.1"]
+    await second.stop()
+
+
+async def test_an_input_shorter_than_what_was_read_refuses_its_lane(world: World) -> None:
+    """The topic was made anew under a broker that tells no ids, or cut off."""
+    first = await Process(world).start()
+    await first.put(*(world.record(key=str(n)) for n in range(3)), seconds=5)
+    await first.stop()
+    second = Process(world)
+    second.source.end = 2
+    await second.start()
+    keeper = second.intake.keepers[LANE]
+    assert (keeper.state, len(world.provider.posts)) == ("refused", 3)
+    assert "ends at 2" in (keeper.refusal or "")
+    await second.stop()
+
+
+async def test_unread_input_that_retention_took_is_told(world: World) -> None:
+    """The lane goes on behind the gap; the gap is an error line and a number."""
+    first = await Process(world).start()
+    await first.put(world.record(), seconds=5)
+    await first.stop()
+    for _ in range(5):
+        world.record()
+    second = Process(world)
+    second.source.first = 4
+    with capture_logs() as told:
+        await second.start()
+    await world.clock.advance(30)
+    assert [(line["records"], line["start"]) for line in events(told, "input_gone")] == [(3, 4)]
+    assert second.value("input_gone_total", topic="notifications") == 3
+    assert len(world.provider.posts) == 3
+    await second.stop()
+
+
+async def test_a_mirrored_journal_refuses_its_lane(world: World) -> None:
+    """Rows that claim to be written under a later epoch than their own place: a copy of another log."""
+    world.journal_logs[LANE].clear()
+    first = await Process(world).start()
+    await first.put(world.record(), seconds=3)
+    await first.stop()
+    del world.journal_logs[LANE][0]
+    world.journal_logs[LANE][:] = [entry and entry._replace(offset=offset) for offset, entry in enumerate(world.journal_logs[LANE])]
+    assert "mirrored" in await refused(world)
+
+
+async def test_a_foreign_journal_refuses_its_lane(world: World) -> None:
+    """What is no row of ours is never taken for one."""
+    first = await Process(world).start()
+    await first.stop()
+    entry = world.journal_logs[LANE][0]
+    assert entry is not None
+    world.journal_logs[LANE][0] = entry._replace(value=b"{}")
+    assert "journal" in await refused(world)
+
+
+async def test_a_recreated_input_refuses_its_lane(world: World) -> None:
+    """Another topic id than the checkpoint's."""
+    first = await Process(world).start()
+    await first.stop()
+    last = rows.checkpoint_row(rows.Checkpoint(-1, {}, None, 0, "another"), 0, 9)
+    log = world.journal_logs[LANE]
+    entry = log[0]
+    assert entry is not None
+    log.append(entry._replace(offset=len(log), key=last[0], value=last[1]))
+    second = Process(world)
+    second.parts.topic_ids[LANE.topic] = "this"  # type: ignore[index]
+    await second.start()
+    assert "created anew" in (second.intake.keepers[LANE].refusal or "")
+    await second.stop()
+
+
+@pytest.mark.parametrize(("rule", "found", "outcome"), [("code", True, "resolved"), ("code", False, "resent"), ("sale", False, "unknown")])
+async def test_inherited_doubts_are_reported_once_all_have_ended(world: World, rule: str, found: bool, outcome: str) -> None:
+    """At the claim how many there are, by class; at the end what became of each, in one line and in a counter."""
+    first = await Process(world).start()
+    record = world.record(rule)
+    world.answer(record, rule, world.provider.lose_reply if found else Doubt("timeout"))
+    await first.put(record, seconds=0.05)
+    await first.kill(rows_land=True)
+    kind = {"code": "otp", "sale": "marketing"}[rule]
+    second = Process(world)
+    with capture_logs() as told:
+        await second.start()
+        assert [line["classes"] for line in events(told, "lane_claimed")] == [{kind: {"doubt": 1}}]
+        assert second.value("adopted_flows_total", **{"class": kind}) == 1
+        await world.clock.advance(0.2 if found else 20)
+        assert not found or len(events(told, "restart_report")) <= 1
+        await world.clock.advance(100)
+    (report,) = events(told, "restart_report")
+    totals = {"resolved": 0, "resent": 0, "unknown": 0, outcome: 1}
+    assert {name: report[name] for name in totals} == totals
+    assert (report["unresolved"], report["classes"]) == (1, {kind: {outcome: 1}})
+    assert second.value("inherited_doubts_total", outcome=outcome, **{"class": kind}) == 1
+    await second.stop()
+
+
+async def test_a_calm_start_has_nothing_to_report(world: World) -> None:
+    """A clean stop leaves no doubts, so no report comes."""
+    first = await Process(world).start()
+    await first.put(world.record(), seconds=3)
+    await first.stop()
+    with capture_logs() as told:
+        second = await Process(world).start()
+        await world.clock.advance(30)
+    assert events(told, "restart_report") == []
+    assert events(told, "lane_claimed")[0]["classes"] == {}
+    await second.stop()
