@@ -104,7 +104,7 @@ class Past(Protocol):
     """Reading one input record again (a take-over needs the phone and the content, which no journal holds)."""
 
     async def record(self, lane: LaneId, offset: int) -> Record | None:
-        """The record, or None when the input no longer holds it. Raises KafkaUnavailable."""
+        """The record, or None when the input no longer holds it. Raises KafkaUnavailable, also where the input now ends before it."""
         ...
 
 
@@ -140,7 +140,10 @@ class Journal(Protocol):
         ...
 
     async def between(self, lane: LaneId, first: int, last: int) -> Sequence[Entry]:
-        """The rows still there with first ≤ offset ≤ last (holes are simply missing). Raises KafkaUnavailable."""
+        """The rows still there with first ≤ offset ≤ last (holes are simply missing).
+
+        Raises KafkaUnavailable, also where the log ends before ``last``: a row that is known is never taken for a hole.
+        """
         ...
 
 

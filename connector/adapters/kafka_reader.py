@@ -162,7 +162,10 @@ class ReadingPool:
                 await seat.run(lambda consumer: consumer.unassign())
 
     async def between(self, topic: str, partition: int, first: int, last: int) -> list[Message]:
-        """The messages with first ≤ offset ≤ last that are still there."""
+        """The messages with first ≤ offset ≤ last that are still there. Raises KafkaUnavailable where the log ends before ``last``.
+
+        Whoever asks knows of that message: a broker that does not show it has just begun to lead, and will.
+        """
         if first > last:
             return []
         async with _seated(self._looks) as seat:
@@ -174,13 +177,14 @@ class ReadingPool:
         _assign(consumer, log.topic, log.partition, first)
         try:
             heard = time.monotonic()
-            while cursor.position <= last and cursor.ended is None:
+            while cursor.position <= last:
                 if cut.is_set():
                     raise _Cut("reading: cut off")  # never a part as if it were all: what is missing would count as gone
                 batch, moved = _turn(consumer, cursor, min(last - cursor.position + 1, BATCH))
                 heard = self._still_patient(heard, moved=moved)
-                if batch and _offset(batch[0]) < first:
-                    break  # ``first`` lies beyond the end, so the broker began anew at the log's start
+                begun_anew = bool(batch) and _offset(batch[0]) < first  # as librdkafka does when ``first`` lies beyond the end
+                if begun_anew or (cursor.ended is not None and cursor.ended <= last):
+                    raise KafkaUnavailable(f"reading {log}: it ends before {last}, which was there")
                 found += [message for message in batch if first <= _offset(message) <= last]
         finally:
             consumer.unassign()
@@ -228,7 +232,7 @@ class KafkaPast:
         self._pool = pool
 
     async def record(self, lane: LaneId, offset: int) -> Record | None:
-        """The record at exactly that offset, or None when retention or compaction took it."""
+        """The record at exactly that offset, or None when retention or compaction took it. Raises KafkaUnavailable."""
         found = await self._pool.between(lane.topic, lane.partition, offset, offset)
         return record_of(found[0]) if found else None
 

@@ -29,6 +29,11 @@ class SettledIndex:
     def __len__(self) -> int:
         return self._count
 
+    @property
+    def size_bytes(self) -> int:
+        """What its arrays take."""
+        return (self._keys.itemsize + self._offsets.itemsize) * self._slots
+
     def add(self, digest: bytes, offset: int) -> None:
         """Remember that a flow of this event has its last row at ``offset``."""
         if self._count >= _MAX_LOAD * self._slots:

@@ -255,12 +255,14 @@ class Lane:
 
     # ------------------------------------------------------------------------------------------------------------- settling
 
+    def queue(self, live: Live, flow: Flow) -> asyncio.Future[int]:
+        """Queue the flow's row: the future is done when it is valid, and raises LaneLost. At most one of a flow may be on its way."""
+        self.parts.metrics.journal_rows.inc()
+        return self.writer.append(lambda k: rows.flow_row(flow, self.writer.epoch.epoch, k), lambda offset: self._stand(live, flow, offset))
+
     async def write(self, live: Live, flow: Flow) -> None:
         """Queue the flow's row and wait until it is valid, even when cancelled meanwhile: a half-known row would be worse."""
-        self.parts.metrics.journal_rows.inc()
-        waiter = self.writer.append(
-            lambda k: rows.flow_row(flow, self.writer.epoch.epoch, k), lambda offset: self._stand(live, flow, offset)
-        )
+        waiter = self.queue(live, flow)
         cancelled: asyncio.CancelledError | None = None
         while not waiter.done():
             try:

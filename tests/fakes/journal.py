@@ -54,4 +54,6 @@ class FakeJournal:
     async def between(self, lane: LaneId, first: int, last: int) -> Sequence[Entry]:
         if self.unavailable:
             raise KafkaUnavailable("fake")
+        if first <= last and last >= len(self.logs[lane]):
+            raise KafkaUnavailable("the log ends before")
         return [entry for entry in self.logs[lane][first : last + 1] if entry is not None]

@@ -15,16 +15,19 @@ class FakePast:
 
     def __init__(self, records: Iterable[Record] = ()) -> None:
         self.records = {(LaneId(record.topic, record.partition), record.offset): record for record in records}
+        self.ends = {lane: offset + 1 for lane, offset in sorted(self.records)}
         self.unavailable = False
 
     def put(self, record: Record) -> None:
-        self.records[LaneId(record.topic, record.partition), record.offset] = record
+        lane = LaneId(record.topic, record.partition)
+        self.records[lane, record.offset] = record
+        self.ends[lane] = max(self.ends.get(lane, 0), record.offset + 1)
 
     def forget(self, lane: LaneId, offset: int) -> None:
         del self.records[lane, offset]
 
     async def record(self, lane: LaneId, offset: int) -> Record | None:
         await asyncio.sleep(0)
-        if self.unavailable:
+        if self.unavailable or offset >= self.ends.get(lane, 0):
             raise KafkaUnavailable("fake")
         return self.records.get((lane, offset))

@@ -76,7 +76,8 @@ def test_it_takes_at_most_24_bytes_a_flow(expected: int) -> None:
     index = SettledIndex(expected)
     for number in range(20_000):
         index.add(hashlib.blake2b(number.to_bytes(4, "big"), digest_size=16).digest(), number)
-        held = index._keys.itemsize * len(index._keys) + index._offsets.itemsize * len(index._offsets)
+        held = index.size_bytes
+        assert held == index._keys.itemsize * len(index._keys) + index._offsets.itemsize * len(index._offsets)
         if not expected and number > 200:
             assert held <= 24 * (number + 1)
     assert held <= 24 * 20_000

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
+from connector.errors import KafkaUnavailable
 from connector.ports import Entry, Journal, LaneId
 from tests.contract.ports.conftest import Journals
 
@@ -72,3 +75,13 @@ async def test_between_gives_nothing_for_an_empty_range(journals: Journals) -> N
     offset = await journal.append(lane, b"k", b"v")
     assert list(await journal.between(lane, offset + 1, offset)) == []
     assert [row.offset for row in await journal.between(lane, offset, offset)] == [offset]
+
+
+async def test_a_row_beyond_the_end_is_no_hole(journals: Journals) -> None:
+    """A broker that shows a shorter log than was known, as just after a restart, is not believed: a hole would fence a lane."""
+    journal, (lane, _) = journals.process(), journals.lanes
+    last = (await asyncio.gather(*(journal.append(lane, b"k%d" % number, b"v") for number in range(3))))[-1]
+    for first, beyond in ((last, last + 1), (last + 1, last + 1), (last + 50, last + 60)):
+        with pytest.raises(KafkaUnavailable):
+            await journal.between(lane, first, beyond)
+    assert [row.offset for row in await journal.between(lane, last, last)] == [last]

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 
+import pytest
+
+from connector.errors import KafkaUnavailable
 from tests.contract.ports.conftest import Pasts
 
 
@@ -17,7 +20,10 @@ async def test_the_record_at_an_offset_is_given_whole(pasts: Pasts) -> None:
     assert dataclasses.replace(found, timestamp_ms=1) == written
 
 
-async def test_an_offset_that_holds_nothing_is_none(pasts: Pasts) -> None:
-    """Beyond the end there is no record."""
+async def test_beyond_the_end_nothing_is_known(pasts: Pasts) -> None:
+    """A record that was read once is not gone because a broker, just come up, shows a shorter log: KafkaUnavailable, never None."""
     written = await pasts.put(b"one")
-    assert await pasts.past.record(pasts.lane, written.offset + 1) is None
+    for offset in (written.offset + 1, written.offset + 100):
+        with pytest.raises(KafkaUnavailable):
+            await pasts.past.record(pasts.lane, offset)
+    assert await pasts.past.record(pasts.lane, written.offset) is not None
