@@ -85,6 +85,18 @@ def build(
     )
 
 
+def recipient_of(notification: Notification, rule: Rule | None) -> str | None:
+    """E.164 of whom this rule's message (None: any message) would go to, be the rest of it buildable or not; None: it cannot be told."""
+    try:
+        if rule is None or all(step.to is None for step in rule.steps):
+            return e164(notification.recipient.phone)
+        making = _Making(notification, rule, "", rule.engine.context(notification), [])
+        first = next((step for step in rule.steps if step.condition is None or step.condition.test(making.context)), None)
+        return None if first is None else making.recipient(first)
+    except Unbuildable:
+        return None
+
+
 def _document(step: Step, making: _Making, order: int, phone: str, ttl_ms: int) -> dict[str, Any]:
     """A step's JSON. A call's ``to`` is an object of which exactly one part is filled (contract 2.4)."""
     to: str | dict[str, str] = {"phone": phone, "sip": "", "viber": ""} if step.type == "Voice" else phone

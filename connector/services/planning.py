@@ -9,10 +9,11 @@ from connector.core import identity, rows
 from connector.core.contain import contain
 from connector.core.flow import Ended, Facts, Flow, State
 from connector.core.model import DeadLetter, MessageClass, Notification, Record, Request
-from connector.core.request import build
+from connector.core.request import build, recipient_of
 from connector.core.rules import Rule
 from connector.errors import InputError, RegistryUnavailable, Unbuildable, Undecodable
 from connector.logs import get_logger
+from connector.services.facts import facts_of
 from connector.services.live import Live, Unsendable
 
 if TYPE_CHECKING:
@@ -53,9 +54,11 @@ async def plan(lane: Lane, record: Record, notification: Notification) -> list[L
         siblings = tuple(name for name, _ in matched) or ("",)
         if not matched:
             lane.parts.metrics.events_unrouted.labels(record.topic).inc()
-            flow = Flow(_facts(lane, record, notification, digest, None, "", siblings, None))
+            flow = Flow(facts_of(lane, record, notification, digest, None, "", siblings, None))
             unrouted = Unsendable(Ended(State.UNROUTED), None)
-            return _register(lane, record, digest, siblings, [Live(flow, record=record, unsendable=unrouted, recipient_sought=True)])
+            phone = _phone(notification, None)
+            live = Live(flow, record=record, unsendable=unrouted, recipient=phone, recipient_sought=True)
+            return _register(lane, record, digest, siblings, [live])
     flows = [_flow(lane, record, notification, digest, siblings, name, rule) for name, rule in matched]
     return _register(lane, record, digest, siblings, flows)
 
@@ -118,14 +121,15 @@ def _flow(
 ) -> Live:
     """One flow, with its first request built; INVALID where the event lacks what the rule needs."""
     if rule is None:
-        facts = _facts(lane, record, notification, digest, None, name, siblings, None)
+        facts = facts_of(lane, record, notification, digest, None, name, siblings, None)
         return _unsendable(record, facts, Unbuildable("RULE_GONE", "the rule this event was routed to is no longer there", name), "build")
     flow_id = identity.flow_id(notification.identity, name)
     try:
         request = build_request(lane, notification, rule, flow_id, 1, digest)
     except Unbuildable as error:
-        return _unsendable(record, _facts(lane, record, notification, digest, rule, name, siblings, None), error, "build")
-    facts = _facts(lane, record, notification, digest, rule, name, siblings, request)
+        facts = facts_of(lane, record, notification, digest, rule, name, siblings, None)
+        return _unsendable(record, facts, error, "build", _phone(notification, rule))
+    facts = facts_of(lane, record, notification, digest, rule, name, siblings, request)
     return Live(
         Flow(facts),
         record=record,
@@ -148,12 +152,21 @@ def build_request(
 def _refused(lane: Lane, record: Record, notification: Notification | None, digest: bytes, error: InputError) -> Live:
     """An event that has no flow of a rule: the flow of the empty rule name ends as INVALID."""
     stage = "decode" if isinstance(error, Undecodable) else "route"
-    live = _unsendable(record, _facts(lane, record, notification, digest, None, "", ("",), None), error, stage)
+    phone = None if notification is None else _phone(notification, None)
+    live = _unsendable(record, facts_of(lane, record, notification, digest, None, "", ("",), None), error, stage, phone)
     _register(lane, record, digest, ("",), [live])
     return live
 
 
-def _unsendable(record: Record, facts: Facts, error: InputError, stage: str) -> Live:
+def _phone(notification: Notification, rule: Rule | None) -> str | None:
+    """Whom it would have gone to: whoever looks for a person's events finds those, too, of which no message was made."""
+    try:
+        return contain(Unbuildable, lambda: recipient_of(notification, rule))
+    except Unbuildable:  # a defect of ours, met by this event: it is told elsewhere
+        return None
+
+
+def _unsendable(record: Record, facts: Facts, error: InputError, stage: str, recipient: str | None = None) -> Live:
     letter = DeadLetter(
         id=identity.output_id(facts.flow_id, 0),
         record=record,
@@ -167,67 +180,7 @@ def _unsendable(record: Record, facts: Facts, error: InputError, stage: str) -> 
         rules_version=facts.rules_version,
     )
     ended = Ended(State.INVALID, error.reason, f"{error.detail} (at {error.path})" if error.path else error.detail)
-    return Live(Flow(facts), record=record, unsendable=Unsendable(ended, letter), recipient_sought=True)
-
-
-def _facts(
-    lane: Lane,
-    record: Record,
-    notification: Notification | None,
-    digest: bytes,
-    rule: Rule | None,
-    name: str,
-    siblings: tuple[str, ...],
-    request: Request | None,
-) -> Facts:
-    identity_text = notification.identity if notification else record.coordinates
-    occurred_at = notification.occurred_at_ms if notification else record.timestamp_ms
-    pseudonym = lane.parts.pseudonym
-    return Facts(
-        flow_id=identity.flow_id(identity_text, name),
-        digest=digest,
-        event_id=notification.event_id if notification else record.coordinates,
-        event_type=notification.type if notification else "",
-        siblings=siblings,
-        rule=name,
-        rules_version=lane.parts.rules().version,
-        api=rule.api if rule else None,
-        message_class=rule.message_class if rule else None,
-        tenant=_tenant(notification, rule),
-        source_topic=record.topic,
-        source_partition=record.partition,
-        source_offset=record.offset,
-        occurred_at_ms=occurred_at,
-        expires_at_ms=_expires_at(lane, notification, occurred_at, rule, request),
-        key_hash=pseudonym(record.key) if record.key else None,
-        recipient_hash=pseudonym(request.recipient.encode()) if request else None,
-        channels=tuple(channel.value for channel in request.channels) if request else (),
-        signature=request.signature if request else (),
-        labelled=request.labelled if request else False,
-        ttl_total_ms=request.ttl_total_ms if request else 0,
-        in_doubt=rule.in_doubt if rule else None,
-    )
-
-
-def _tenant(notification: Notification | None, rule: Rule | None) -> str | None:
-    if notification is None:
-        return None
-    try:
-        return rule.tenant_of(notification) if rule else notification.tenant
-    except Unbuildable:  # it cannot be told; whether the message can be built is asked elsewhere
-        return notification.tenant
-
-
-def _expires_at(lane: Lane, notification: Notification | None, occurred_at_ms: int, rule: Rule | None, request: Request | None) -> int:
-    """Event time + the least of the rule's or class's expiry, ``expires_at``, and dedup window − longest flow (SEMANTICS §1)."""
-    policy = lane.parts.policy
-    longest_flow_ms = (request.ttl_total_ms if request else 0) + int(policy.flow_deadline_s * 1000)
-    limits = [occurred_at_ms + policy.dedup_window_ms - longest_flow_ms]
-    if rule is not None:
-        limits.append(occurred_at_ms + (rule.expires_after_ms or policy.expiry_ms[rule.message_class]))
-    if notification is not None and notification.expires_at_ms is not None:
-        limits.append(notification.expires_at_ms)
-    return min(limits)
+    return Live(Flow(facts), record=record, unsendable=Unsendable(ended, letter), recipient=recipient, recipient_sought=True)
 
 
 def _copied(lane: Lane, record: Record) -> tuple[tuple[str, bytes], ...]:
@@ -292,7 +245,7 @@ def _rebuild(lane: Lane, live: Live, record: Record, notification: Notification,
         raise Unbuildable("RULE_GONE", "the rule this event was routed to is no longer there", facts.rule)
     request = build_request(lane, notification, rule, facts.flow_id, live.flow.next_attempt, facts.digest, left_ms)
     if rules.version != facts.rules_version:
-        said = _facts(lane, record, notification, facts.digest, rule, facts.rule, facts.siblings, request)
+        said = facts_of(lane, record, notification, facts.digest, rule, facts.rule, facts.siblings, request)
         live.flow = replace(live.flow, facts=replace(said, message_class=facts.message_class, expires_at_ms=facts.expires_at_ms))
     return request
 
@@ -330,13 +283,11 @@ async def find_recipient(lane: Lane, live: Live) -> None:
 
 
 async def _recipient(lane: Lane, live: Live) -> str | None:
-    rule = lane.parts.rules().rule(live.flow.facts.rule)
-    if rule is None or not await remember(lane, live) or live.notification is None:
+    name = live.flow.facts.rule
+    rule = lane.parts.rules().rule(name)
+    if (name and rule is None) or not await remember(lane, live) or live.notification is None:
         return None
-    try:
-        return build_request(lane, live.notification, rule, live.id, 1, live.flow.facts.digest).recipient
-    except Unbuildable:
-        return None
+    return _phone(live.notification, rule)
 
 
 async def recall(lane: Lane, digest: bytes) -> list[Flow]:

@@ -211,3 +211,24 @@ async def test_a_second_owner_fences_the_first(world: World) -> None:
     assert len({event["id"] for event in world.outputs("sends")}) == 1
     await first.kill()
     await second.stop()
+
+
+async def test_an_event_without_a_message_still_says_whom_it_was_for(world: World) -> None:
+    """UNROUTED and INVALID events name the recipient where the phone can be read, also those that the next owner puts out."""
+    first = await Process(world).start()
+    first.outbox.held = True
+    bad = world.put(b'{"event_id": "bad", "type": "order", "recipient": {"phone": "+306912345678"}}')
+    phoneless = world.put(b'{"event_id": "phoneless", "type": "order", "recipient": {"phone": "call me"}, "data": {"id": "1"}}')
+    await first.put(bad, phoneless, world.record("nobody"))
+    await first.kill()
+    second = await Process(world).start()
+    await second.put(world.record("nobody-else"), world.put(b"{"), seconds=5.0)
+    said = {(event.body["event_id"], event.body["outcome"]): phone for event, phone, _ in world.output_logs["sends"]}
+    assert said == {
+        ("bad", "INVALID"): "+306912345678",
+        ("phoneless", "INVALID"): None,
+        ("e2", "UNROUTED"): "+306912345678",
+        ("e3", "UNROUTED"): "+306912345678",
+        ("notifications/0/4", "INVALID"): None,
+    }
+    await second.stop()

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from connector.core.model import Api, Channel
-from connector.core.request import build
+from connector.core.request import build, recipient_of
 from connector.errors import Unbuildable
 from tests.unit.rules_text import ATTEMPT, PHONE, SENDER, TEMPLATE, body, built, event, one, step
 
@@ -294,6 +294,31 @@ def test_a_missing_phone() -> None:
     assert refusal(SMS, phone=None).path == "recipient.phone"
     rule = one(f'- sms: {{from: A, body: b, to: "{PHONE}"}}')
     assert build(event(phone=None), rule, ATTEMPT, None).recipient == PHONE
+
+
+OTHER = "+306900000001"
+TO = '- {sms: {from: A, body: b, to: "{{ data.to }}"}, if: "data.mine"}'
+TO_OR_PHONE = TO + "\n" + SMS
+
+
+@pytest.mark.parametrize(
+    ("steps", "data", "phone", "recipient"),
+    [
+        (None, {}, "0030 691 234 5678", PHONE),
+        (None, {}, None, None),
+        (None, {}, "call me", None),
+        ('- sms: {from: A, body: "{{ data.missing }}"}', {}, PHONE, PHONE),
+        (TO_OR_PHONE, {"mine": True, "to": OTHER}, PHONE, OTHER),
+        (TO_OR_PHONE, {"mine": False}, PHONE, PHONE),
+        (TO_OR_PHONE, {"mine": True}, PHONE, None),
+        (TO, {"mine": False}, PHONE, None),
+    ],
+)
+def test_the_recipient_is_known_where_the_message_is_not(
+    steps: str | None, data: dict[str, Any], phone: str | None, recipient: str | None
+) -> None:
+    """An event of which no message can be made still says whom it was for: by the rule's own ``to`` where it has one, else by its phone."""
+    assert recipient_of(event(data, phone=phone), None if steps is None else one(steps)) == recipient
 
 
 def test_secrets_hold_what_is_personal() -> None:
