@@ -27,7 +27,7 @@ from connector.services.gates import Newest, gate
 from connector.services.live import Live, Unsendable, named
 from connector.services.parts import Parts
 from connector.services.retries import Retry, limited, retry_after
-from connector.services.rows import RowWriter
+from connector.services.rows import RowReader, RowWriter
 from connector.services.turns import Turns
 
 log = get_logger("lane")
@@ -44,6 +44,7 @@ class Lane:
         self.claimed_at = parts.clock.boot()
         self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.writer = RowWriter(lane, claimed.epoch, parts.journal, parts.metrics, parts.clock, self._lose)
+        self.reader = RowReader(lane, parts.journal, claimed.epoch)
         self.emitter = Emitter(lane, parts.outbox, claimed.checkpoint.outputs, self.writer.lose)
         self.taken = Prefix(claimed.start)
         self.callbacks = Prefix(claimed.checkpoint.callbacks or 0)

@@ -296,7 +296,8 @@ async def recall(lane: Lane, digest: bytes) -> list[Flow]:
         offsets = lane.ledger.settled.find(digest)
         found: dict[str, Flow] = {}
         for offset in offsets:
-            for entry in await lane.parts.journal.between(lane.id, offset, offset):
+            entry = await lane.reader.at(offset)
+            if entry is not None:
                 flow = rows.flow_of(entry.key, entry.value)
                 if flow.facts.digest == digest:
                     found[flow.facts.flow_id] = flow

@@ -1,10 +1,10 @@
-"""Writing rows of one epoch, and knowing in order which of them are valid (lane-protocol 1.3)."""
+"""Writing rows of one epoch, knowing in order which of them are valid (lane-protocol 1.3), and reading rows back."""
 
 from __future__ import annotations
 
 import asyncio
 from asyncio import Future
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -12,8 +12,10 @@ from connector.core.claim import Epoch, Verdict
 from connector.errors import KafkaUnavailable, LaneLost
 from connector.logs import get_logger
 from connector.metrics import Metrics
-from connector.ports import Clock, Journal, LaneId
+from connector.ports import Clock, Entry, Journal, LaneId
 
+_BLOCK = 256  # rows
+_BLOCKS = 16
 OnValid = Callable[[int], None]
 log = get_logger("rows")
 
@@ -131,3 +133,31 @@ class RowWriter:
                 row.waiter.set_exception(LaneLost(reason))
                 row.waiter.exception()  # whoever was cancelled meanwhile need not hear it
         self._lose(reason)
+
+
+class RowReader:
+    """Rows of ended flows, read back by offset. Input that is replayed asks for them nearly in their order: so many are read at once."""
+
+    def __init__(self, lane: LaneId, journal: Journal, epoch: Epoch) -> None:
+        self._lane = lane
+        self._journal = journal
+        self._epoch = epoch
+        self._blocks: OrderedDict[int, tuple[int, dict[int, Entry]]] = OrderedDict()  # number → (read through, rows by offset)
+        self._asked = -2 * _BLOCK  # the last offset that was not at hand
+
+    async def at(self, offset: int) -> Entry | None:
+        """The row, None where a later one of its flow replaced it. Raises KafkaUnavailable."""
+        number = offset // _BLOCK
+        through, rows = self._blocks.get(number, (-1, {}))
+        if offset <= through:
+            return rows.get(offset)
+        one_of_many = abs(offset - self._asked) <= _BLOCK
+        self._asked = offset
+        if not one_of_many:
+            return next(iter(await self._journal.between(self._lane, offset, offset)), None)
+        first, through = number * _BLOCK, max(offset, min((number + 1) * _BLOCK - 1, self._epoch.last))
+        rows = {entry.offset: entry for entry in await self._journal.between(self._lane, first, through)}
+        self._blocks[number] = through, rows
+        if len(self._blocks) > _BLOCKS:
+            self._blocks.popitem(last=False)
+        return rows.get(offset)

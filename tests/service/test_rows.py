@@ -11,7 +11,7 @@ from connector.core.claim import Epoch
 from connector.errors import LaneLost
 from connector.metrics import Metrics
 from connector.ports import Entry, LaneId
-from connector.services.rows import RowWriter
+from connector.services.rows import RowReader, RowWriter
 from tests.fakes import FakeClock, FakeJournal
 from tests.service.world import LANE
 
@@ -85,3 +85,65 @@ async def test_a_row_that_nobody_can_act_on_loses_the_lane() -> None:
             await waiter
     assert [type(error) for error in unheard] == [RuntimeError]
     assert (writing.lost, writing.valid) == (["row_failed"], [])
+
+
+class Reading:
+    """A reader of a journal with 1,000 rows, some of them gone; counts what it asks of Kafka."""
+
+    def __init__(self) -> None:
+        self.journal = FakeJournal()
+        log = self.journal.logs[LANE]
+        log += [None if n % 7 == 3 else Entry(n, b"k", b"%d" % n, 0) for n in range(1000)]
+        self.epoch = Epoch(0)
+        self.epoch.last = 999
+        self.reader = RowReader(LANE, self.journal, self.epoch)
+        self.reads = 0
+        self._between = self.journal.between
+        self.journal.between = self.between  # type: ignore[method-assign]
+
+    async def between(self, lane: LaneId, first: int, last: int) -> Sequence[Entry]:
+        """Counted."""
+        self.reads += 1
+        return await self._between(lane, first, last)
+
+    async def value(self, offset: int) -> bytes | None:
+        """Of the row at this offset."""
+        entry = await self.reader.at(offset)
+        return None if entry is None else entry.value
+
+
+async def test_rows_asked_for_nearly_in_order_are_read_many_at_once() -> None:
+    """Each is given as it stands, a hole as None, in whatever order; a thousand take a handful of reads."""
+    reading = Reading()
+    order = [block + (n * 37) % 200 for block in range(0, 1000, 200) for n in range(200)]
+    for offset in order:
+        assert await reading.value(offset) == (None if offset % 7 == 3 else b"%d" % offset)
+    assert reading.reads < 12
+
+
+async def test_a_single_row_is_read_alone() -> None:
+    """A late callback asks for one row from anywhere: its neighbours are not fetched."""
+    reading = Reading()
+    for offset in (5, 700, 20, 985):
+        assert await reading.value(offset) == b"%d" % offset
+    assert reading.reads == 4
+    assert not reading.reader._blocks
+
+
+async def test_a_row_written_after_its_neighbours_were_read_is_found() -> None:
+    """What is kept of a block that was not full yet does not hide later rows; and no read goes beyond what is known to be there."""
+    reading = Reading()
+    assert [await reading.value(offset) for offset in (988, 989, 991)] == [b"988", b"989", b"991"]
+    reading.journal.logs[LANE].append(Entry(1000, b"k", b"1000", 0))
+    reading.epoch.last = 1000
+    assert await reading.value(1000) == b"1000"
+
+
+async def test_what_is_kept_of_rows_is_bounded() -> None:
+    """A long replay holds sixteen blocks at most."""
+    reading = Reading()
+    reading.journal.logs[LANE] = [Entry(n, b"k", b"v", 0) for n in range(256 * 40)]
+    reading.epoch.last = 256 * 40 - 1
+    for offset in range(0, 256 * 40, 64):
+        assert await reading.value(offset) == b"v"
+    assert len(reading.reader._blocks) == 16
