@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 
 import pytest
 
 from connector.core.model import Doubt, NotSent, RefusalKind, Refused
-from connector.ports import Entry
+from connector.errors import LaneLost
+from connector.ports import Entry, LaneId
 from connector.services.parts import Policy
 from connector.services.throttle import Breaker
 from tests.service.world import LANE, Process, World
@@ -257,3 +259,34 @@ async def test_the_share_follows_the_lanes(world: World) -> None:
     await world.clock.advance(1)
     assert process.value("rate_limit") == 0
     await process.kill()
+
+
+async def test_a_row_lost_while_adopting_is_not_the_end(world: World) -> None:
+    """A claimant whose first row of an inherited flow gets lost claims the lane anew; nothing but its own loss has cancelled it."""
+    first = await Process(world).start()
+    record = world.record()
+    flow = world.answer(record, "order", world.provider.lose_reply)
+    world.provider.answering.clear()
+    await first.put(record, seconds=1)
+    await first.kill()
+    world.provider.answering.set()
+    second = Process(world)
+    append = second.journal.append
+    lost: list[bytes] = []
+
+    def lose_once(lane: LaneId, key: bytes, value: bytes) -> asyncio.Future[int]:
+        if lost or not key.startswith(flow.encode()):
+            return append(lane, key, value)
+        lost.append(key)
+        report: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        asyncio.get_running_loop().call_soon(report.set_exception, LaneLost("produce_timed_out"))
+        return report
+
+    second.journal.append = lose_once  # type: ignore[method-assign]
+    await second.start()
+    await world.clock.advance(10)
+    assert lost
+    assert second.lane.owned
+    await world.clock.advance(200)
+    assert [event["outcome"] for event in world.outputs("sends")] == ["ACCEPTED"]
+    await second.stop()
