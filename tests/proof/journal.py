@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from itertools import accumulate
+from itertools import accumulate, groupby
+from operator import itemgetter
 
 from tests.proof.facts import ExpectedEvent, ExpectedFlow, JournalRow, Post
 from tests.proof.known import Known
@@ -94,10 +95,12 @@ def keys_keep_their_order(known: Known) -> Iterator[str]:
             groups[event.lane, event.key, flow.message_class].append((event.offset, posts[0], flow))
     for (lane, _, message_class), entries in groups.items():
         earliest = _NEVER
-        for offset, post, flow in sorted(entries, key=lambda entry: entry[0], reverse=True):
-            if post.seq > earliest and not _released(known, flow.flow_id, post.at):
-                yield f"{lane}@{offset} ({message_class}): flow {flow.flow_id} was posted after a later one of its key"
-            earliest = min(earliest, post.seq)
+        for offset, together in groupby(sorted(entries, key=itemgetter(0), reverse=True), key=itemgetter(0)):
+            flows = [(post, flow) for _, post, flow in together]  # of one event: among themselves they have no order
+            for post, flow in flows:
+                if post.seq > earliest and not _released(known, flow.flow_id, post.at):
+                    yield f"{lane}@{offset} ({message_class}): flow {flow.flow_id} was posted after a later one of its key"
+            earliest = min(earliest, *(post.seq for post, _ in flows))
 
 
 def _released(known: Known, flow_id: str, before: float) -> bool:
