@@ -7,6 +7,7 @@ what became of one POST (``ATTEMPTS``), or why a lane was dropped (``LANE_LOSSES
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
@@ -167,6 +168,21 @@ LANE_LOSSES: Final[Mapping[str, Meaning]] = {
     "producer_closed": Meaning("the producer was closed meanwhile: a stop", _CLAIMED),
 }
 """Reasons of the log line lane_dropped and of failover_lane_drops_total."""
+
+
+_FAMILIES: Final = (
+    (re.compile(r"http_\d+", re.ASCII), ATTEMPTS["http_<status>"]),
+    (re.compile(r"HTTP_\d+", re.ASCII), PROVIDER["HTTP_<status>"]),
+    (re.compile(r"\d{9}", re.ASCII), PROVIDER["<nine digits or a word>"]),
+)
+
+
+def meaning(code: str) -> Meaning | None:
+    """What a flow's or attempt's code says; None for a word of Routee's that no table knows."""
+    for table in (INPUT, DECISIONS, ATTEMPTS, PROVIDER):
+        if code in table:
+            return table[code]
+    return next((says for pattern, says in _FAMILIES if pattern.fullmatch(code)), None)
 
 
 def tables() -> Iterator[tuple[str, Mapping[str, Meaning]]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from connector.core import outlook
 from connector.core.flow import Flow, Reported, Silent, State
 from connector.core.model import Origin
 from connector.logs import get_logger
@@ -21,25 +22,18 @@ _HOPELESS = frozenset({State.UNROUTED, State.INVALID})
 
 
 def next_poll_ms(lane: Lane, live: Live) -> int:
-    """The next point of the schedule after the last news, with jitter from the flow's hash; at the latest the flow's deadline.
-
-    Behind the schedule's end its last step is repeated: a flow found silent after an outage is asked about soon, too.
-    """
+    """The next point of the schedule (``outlook.poll_ms``); at the latest the flow's deadline."""
     policy = lane.parts.policy
-    flow = live.flow
     now_ms = lane.parts.clock.now_ms()
-    jitter = 1.0 + 0.2 * int(live.id[:4], 16) / 0xFFFF
-    deadline_ms = _deadline_ms(lane, flow)
     if live.poll_deferred:  # its budget was spent: a little later instead of at the next point
-        return min(deadline_ms, now_ms + int(_DEFERRED_MS * jitter))
-    points = (flow.changed_at_ms + int(point * 1000 * jitter) for point in policy.poll_schedule_s)
-    last_ms = int(policy.poll_schedule_s[-1] * 1000 * jitter)
-    later_ms = now_ms + last_ms - (now_ms - flow.changed_at_ms) % last_ms
-    return min(deadline_ms, next((point for point in points if point > now_ms), later_ms))
+        next_ms = now_ms + int(_DEFERRED_MS * outlook.jitter_of(live.id))
+    else:
+        next_ms = outlook.poll_ms(live.flow, policy.poll_schedule_s, now_ms)
+    return min(_deadline_ms(lane, live.flow), next_ms)
 
 
 def _deadline_ms(lane: Lane, flow: Flow) -> int:
-    return (flow.accepted_at_ms or 0) + flow.facts.ttl_total_ms + int(lane.parts.policy.flow_deadline_s * 1000)
+    return outlook.deadline_ms(flow, int(lane.parts.policy.flow_deadline_s * 1000))
 
 
 async def poll(lane: Lane, live: Live) -> None:

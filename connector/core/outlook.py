@@ -1,0 +1,168 @@
+"""What a flow waits for and what happens next, from its journal row and the settings alone: for people, and for the agenda's polls."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from connector.core import reasons
+from connector.core.doubt import class_policy, wait_ms
+from connector.core.flow import Flow, State
+from connector.core.model import FlowStatus, InDoubt, MessageClass
+
+_JITTER = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """The settings that decide when; milliseconds."""
+
+    lease_ms: int
+    timeout_ms: int
+    provider_lag_ms: int
+    transactional_wait_ms: int
+    give_up_ms: int
+    poll_schedule_s: tuple[float, ...]
+    flow_deadline_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """One thing to come; ``at_ms`` None: no time can be told."""
+
+    what: str
+    at_ms: int | None = None
+
+
+def deadline_ms(flow: Flow, flow_deadline_ms: int) -> int:
+    """When an accepted flow without an end is given up: its TTLs and the setting's time after acceptance."""
+    return (flow.accepted_at_ms or 0) + flow.facts.ttl_total_ms + flow_deadline_ms
+
+
+def poll_ms(flow: Flow, schedule_s: tuple[float, ...], now_ms: int) -> int:
+    """The next point of the schedule after the last news, with jitter from the flow's hash.
+
+    Behind the schedule's end its last step is repeated: a flow found silent after an outage is asked about soon, too.
+    """
+    jitter = jitter_of(flow.facts.flow_id)
+    points = (flow.changed_at_ms + int(point * 1000 * jitter) for point in schedule_s)
+    last_ms = int(schedule_s[-1] * 1000 * jitter)
+    later_ms = now_ms + last_ms - (now_ms - flow.changed_at_ms) % last_ms
+    return next((point for point in points if point > now_ms), later_ms)
+
+
+def jitter_of(flow_id: str) -> float:
+    """1 to 1.2, the same for a flow in every process."""
+    return 1.0 + _JITTER * int(flow_id[:4], 16) / 0xFFFF
+
+
+# ------------------------------------------------------------------------------------------------------------ state in words
+
+
+def state_words(flow: Flow) -> str:
+    """Where the flow stands, in plain words."""
+    if flow.state is State.ACCEPTED:
+        return _accepted_words(flow)
+    return {
+        State.PARKED: "waiting for its next try",
+        State.INTENT: f"attempt {flow.attempt} is being sent; its answer is not known yet",
+        State.NOT_SENT: f"attempt {flow.attempt} did not leave us; it is tried again",
+        State.DOUBT: f"in doubt: attempt {flow.attempt} may or may not have reached Routee",
+        State.REJECTED: "Routee refused it; nothing was sent",
+        State.EXPIRED: "not sent: its time was over",
+        State.SUPPRESSED: "not sent, by decision",
+        State.UNROUTED: "no rule matches; nothing to send",
+        State.INVALID: "no message could be made of it; it is in the dead letters",
+        State.UNKNOWN: "maybe sent, and no way left to know by machine",
+    }.get(flow.state, "just begun")
+
+
+def _accepted_words(flow: Flow) -> str:
+    progress = flow.progress
+    if progress is None:
+        return "Routee took it"
+    reached = [step for step in progress.steps if step.final and step.rank > _FAILED_RANK]
+    if reached:
+        return "delivered by " + ", ".join(dict.fromkeys(step.channel.value for step in reached))
+    if progress.delivered:
+        return "delivered"
+    if progress.status is FlowStatus.FAILED:
+        return "Routee took it, and no step reached the person"
+    if progress.status is FlowStatus.UNKNOWN:
+        return "Routee took it, and was silent about it until the deadline"
+    under_way = next((step.channel.value for step in reversed(progress.steps) if not step.final), "")
+    if under_way:
+        return f"Routee took it; {under_way} is under way"
+    return "Routee took it; no end is known yet"
+
+
+_FAILED_RANK = 4
+
+
+def reason_words(flow: Flow) -> tuple[str, str]:
+    """What the flow's own reason code means, and what to do about it; empty where there is nothing to say."""
+    code = flow.reason
+    if code is None and flow.state in {State.DOUBT, State.INTENT, State.NOT_SENT} and flow.attempts:
+        code = flow.attempts[-1].reason
+    found = reasons.meaning(code) if code else None
+    return (found.says, found.remedy) if found else ("", "")
+
+
+# ------------------------------------------------------------------------------------------------------------------- next
+
+
+def outlook(flow: Flow, times: Times, now_ms: int, claimed_ms: int | None) -> tuple[Ahead, ...]:
+    """What comes next, soonest first. ``claimed_ms``: when the claim was written under which the flow's row stands, if known."""
+    return tuple(sorted(_ahead(flow, times, now_ms, claimed_ms), key=lambda one: (one.at_ms is None, one.at_ms or 0)))
+
+
+def _ahead(flow: Flow, times: Times, now_ms: int, claimed_ms: int | None) -> Iterator[Ahead]:
+    match flow.state:
+        case State.PARKED:
+            yield Ahead(f"attempt {flow.next_attempt}", flow.due_ms)
+            yield _expiry(flow)
+        case State.NOT_SENT:
+            yield Ahead(f"attempt {flow.next_attempt}, within seconds")
+            yield _expiry(flow)
+        case State.INTENT:
+            posted_ms = flow.attempts[-1].at_ms if flow.attempts else flow.facts.occurred_at_ms
+            yield Ahead("an answer, or the attempt is a doubt", posted_ms + times.lease_ms + times.timeout_ms)
+        case State.DOUBT:
+            yield from _doubt(flow, times, claimed_ms)
+        case State.ACCEPTED if not flow.finished:
+            ends_ms = deadline_ms(flow, times.flow_deadline_ms)
+            yield Ahead("Routee is asked, unless a callback comes before", min(ends_ms, poll_ms(flow, times.poll_schedule_s, now_ms)))
+            yield Ahead("without an end by then it is UNKNOWN (silent)", ends_ms)
+        case State.ACCEPTED:
+            yield Ahead("nothing; a late receipt would be written as a correction")
+        case State.UNKNOWN:
+            yield Ahead("nothing by itself; a late proof would correct it")
+        case _:
+            yield Ahead("nothing: this is its end")
+
+
+def _expiry(flow: Flow) -> Ahead:
+    return Ahead("not sent by then, it is EXPIRED", flow.facts.expires_at_ms)
+
+
+def _doubt(flow: Flow, times: Times, claimed_ms: int | None) -> Iterator[Ahead]:
+    """Tracking is searched until absence is conclusive; an inherited doubt counts from the claim (lane-protocol 1.4)."""
+    policy = class_policy(flow.facts.message_class or MessageClass.MARKETING, flow.facts.in_doubt)
+    posted_ms = flow.attempts[-1].at_ms if flow.attempts else flow.facts.occurred_at_ms
+    inherited = claimed_ms is not None and claimed_ms > posted_ms
+    since_ms = claimed_ms if inherited and claimed_ms is not None else posted_ms
+    wait = wait_ms(
+        policy,
+        inherited=inherited,
+        lease_ms=times.lease_ms,
+        timeout_ms=times.timeout_ms,
+        lag_ms=times.provider_lag_ms,
+        transactional_wait_ms=times.transactional_wait_ms,
+    )
+    yield Ahead("Routee's tracking is searched again and again; found there, it is ACCEPTED")
+    if flow.resent or flow.overtaken or policy is InDoubt.NEVER:
+        then = "not found by then, it ends as UNKNOWN"
+    else:
+        then = f"not found by then, it is sent once more (attempt {flow.next_attempt}, flagged)"
+    yield Ahead(then, since_ms + wait)
+    yield Ahead("tracking without an answer until then: UNKNOWN (search_failed)", since_ms + times.give_up_ms)
