@@ -7,11 +7,11 @@ returns a ``Future`` has *queued* in call order before it returns (no await betw
 from __future__ import annotations
 
 from asyncio import Future
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
-from connector.core.model import Api, DeadLetter, FlowReport, Notification, Outcome, OutputEvent, Record, Request
+from connector.core.model import Api, DeadLetter, FlowReport, JsonObject, Notification, Outcome, OutputEvent, Record, Request
 from connector.core.resume import Places
 
 
@@ -144,6 +144,33 @@ class Journal(Protocol):
 
         Raises KafkaUnavailable, also where the log ends before ``last``: a row that is known is never taken for a hole.
         """
+        ...
+
+
+class Ends(NamedTuple):
+    """Where a lane's logs end now: the next offset of its journal and of its input."""
+
+    journal: int
+    input: int
+
+
+class Archive(Protocol):
+    """The topics of a group as somebody sees them who only looks: no group, no commit, no row of his own."""
+
+    async def lanes(self) -> Sequence[LaneId]:
+        """Every lane that has a journal. Raises KafkaUnavailable, also where an input has no journal at all."""
+        ...
+
+    async def ends(self, lane: LaneId) -> Ends:
+        """Where its logs end. Raises KafkaUnavailable."""
+        ...
+
+    def rows(self, lane: LaneId) -> AsyncGenerator[Sequence[Entry], None]:
+        """Its journal from the log's start to its present end, in batches."""
+        ...
+
+    def statuses(self, lane: LaneId, flow_ids: Collection[str], since_ms: int) -> AsyncGenerator[Sequence[JsonObject], None]:
+        """Its StatusEvents of these flows from about that time on to the end, as JSON has them, in batches; empty ones are progress."""
         ...
 
 

@@ -103,6 +103,14 @@ def claim_row(nonce: str, host: str, at_ms: int) -> tuple[bytes, bytes]:
     return f"claim|{nonce}".encode(), head + orjson.dumps({"nonce": nonce, "host": host, "at": at_ms})
 
 
+def host_of(value: bytes) -> str:
+    """Of a CLAIM row: the claimant's name for itself. Raises LaneRefused for one that cannot be read."""
+    try:
+        return str(orjson.loads(value[_HEAD.size :])["host"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise LaneRefused(f"a journal's claim cannot be read: {type(error).__name__}") from error
+
+
 def checkpoint_row(checkpoint: Checkpoint, epoch: int, k: int) -> tuple[bytes, bytes]:
     """Key and value of a CHECKPOINT of ``epoch``."""
     head = _HEAD.pack(FORMAT, Kind.CHECKPOINT, 0, 0, 0, epoch, k, -1, _NO_DIGEST)

@@ -9,15 +9,20 @@ from dataclasses import dataclass
 
 import pytest
 
+from connector.adapters.encode import EventEncoder
+from connector.adapters.kafka_archive import KafkaArchive
 from connector.adapters.kafka_callbacks import KafkaCallbackFeed
 from connector.adapters.kafka_client import callbacks_topic, journal_topic
 from connector.adapters.kafka_group import GroupSource
 from connector.adapters.kafka_outbox import KafkaCallbackSink, KafkaOutbox
 from connector.adapters.kafka_reader import KafkaPast
-from connector.core.model import FlowReport, OutputEvent, Record
-from connector.ports import Callback, CallbackFeed, CallbackSink, Journal, LaneId, Outbox, Past, Source
-from tests.fakes import FakeCallbackFeed, FakeCallbackSink, FakeJournal, FakeOutbox, FakePast, FakeSource
+from connector.core.events import status_event
+from connector.core.model import FlowReport, FlowStatus, Origin, OutputEvent, Record
+from connector.core.status import Change
+from connector.ports import Archive, Callback, CallbackFeed, CallbackSink, Journal, LaneId, Outbox, Past, Source
+from tests.fakes import FakeArchive, FakeCallbackFeed, FakeCallbackSink, FakeJournal, FakeOutbox, FakePast, FakeSource
 from tests.processes import Process, options
+from tests.unit import flows
 
 BOTH = ["fake", pytest.param("real", marks=pytest.mark.broker)]
 
@@ -112,6 +117,53 @@ async def callbacks(request: pytest.FixtureRequest) -> AsyncIterator[Callbacks]:
 def callback(lane: LaneId, number: int) -> Callback:
     """A callback told apart by its attempt."""
     return Callback(lane, "flow", b"\0" * 16, number, 0, FlowReport(None, None))
+
+
+@dataclass
+class Archives:
+    """``append`` writes a row, ``tell`` a StatusEvent; the archive looks on."""
+
+    lanes: tuple[LaneId, LaneId]
+    archive: Archive
+    append: Callable[[LaneId, bytes, bytes], Awaitable[int]]
+    tell: Callable[[LaneId, str, int], Awaitable[object]]
+
+
+@pytest.fixture(params=BOTH)
+async def archives(request: pytest.FixtureRequest) -> AsyncIterator[Archives]:
+    """A group of two lanes."""
+    name = f"input-{uuid.uuid4().hex[:8]}"
+    lanes = (LaneId(name, 0), LaneId(name, 1))
+    if request.param == "fake":
+        journal, outbox = FakeJournal(), FakeOutbox()
+
+        async def tell_fake(lane: LaneId, flow_id: str, seq: int) -> None:
+            await outbox.emit(lane, status(flow_id, seq), None, ())
+
+        archive = FakeArchive(journal.logs, outbox.logs["statuses"], dict.fromkeys(lanes, 0))
+        yield Archives(lanes, archive, journal.append, tell_fake)
+        return
+    settings = options(request.getfixturevalue("broker"))
+    topic = request.getfixturevalue("topic")
+    topic(name=name, partitions=2)
+    topic(name=journal_topic(settings.group_id, name), partitions=2)
+    statuses = topic("statuses", partitions=3)
+    real = KafkaArchive(settings, [name], statuses)
+    async with Process(settings) as process:
+        outbox_ = KafkaOutbox(process.producer, process.pool, {"status": statuses}, {statuses: 3}, EventEncoder("avro").encode)
+
+        async def tell(lane: LaneId, flow_id: str, seq: int) -> None:
+            await outbox_.emit(lane, status(flow_id, seq), None, ())
+
+        yield Archives(lanes, real, process.journal.append, tell)
+        await real.close()
+
+
+def status(flow_id: str, seq: int) -> OutputEvent:
+    """A whole StatusEvent, as the state machine would make it."""
+    facts = flows.facts(flow_id=flow_id)
+    change = Change(FlowStatus.QUEUED, None, terminal=False, delivered=False, correction=False)
+    return status_event(facts, number=seq, seq=seq, change=change, origin=Origin.RESPONSE, observed_at_ms=flows.NOW)
 
 
 @dataclass

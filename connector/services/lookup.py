@@ -1,0 +1,171 @@
+"""Looking flows up in the journals and in the statuses topic, without taking part: nothing is claimed, committed or written."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from heapq import nsmallest
+
+from connector.core.events import STATUS
+from connector.core.model import JsonObject, MessageClass
+from connector.core.standing import Owner, Row, Standing
+from connector.core.wanted import Listed, Wanted, since_ms
+from connector.errors import KafkaUnavailable, LaneRefused
+from connector.ports import Archive, Ends, LaneId
+
+Progress = Callable[[str, int, int], None]
+"""Hears what is read, how many offsets of how many are behind."""
+
+_CLOCKS_APART_MS = 300_000  # between the connector's clock and what the broker stamps on a message
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One flow with all that can be read of it. ``statuses`` by ``seq``; ``unread``: why some of them are missing, empty if none is."""
+
+    lane: LaneId
+    row: Row
+    owner: Owner | None
+    statuses: tuple[JsonObject, ...] = ()
+    unread: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """Where was looked. ``since_ms``: the oldest row met; ``waiting``: input records beyond what the lanes' checkpoints have seen."""
+
+    lanes: int
+    flows: int
+    since_ms: int | None
+    waiting: int
+    refused: tuple[tuple[LaneId, str], ...] = ()  # journals that this release cannot read
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    lane: LaneId
+    standing: Standing
+    rows: tuple[Row, ...]
+    waiting: int
+
+
+async def find(archive: Archive, wanted: Wanted, progress: Progress) -> tuple[tuple[Found, ...], Looked]:
+    """All flows of that name, in order of input, with their statuses. Raises KafkaUnavailable."""
+    reads, looked = await _read(archive, wanted.may_match, progress)
+    found: list[Found] = []
+    for read in reads:
+        rows = [row for row in read.rows if wanted.matches(row.flow)]
+        if rows:
+            found += await _with_statuses(archive, read, rows, progress)
+    return tuple(sorted(found, key=lambda one: (one.row.flow.facts.occurred_at_ms, one.lane, one.row.flow.facts.source_offset))), looked
+
+
+async def list_flows(
+    archive: Archive,
+    listed: Listed,
+    progress: Progress,
+    *,
+    before_ms: int | None = None,
+    classes: Collection[MessageClass] = (),
+    limit: int = 100,
+) -> tuple[tuple[Found, ...], int, Looked]:
+    """Flows by state, oldest first, at most ``limit`` of them; how many there are; where was looked.
+
+    ``before_ms``: only those that are as they are since before that time.
+    """
+    reads, looked = await _read(archive, listed.may_match, progress)
+    chosen = [
+        Found(read.lane, row, read.standing.owner)
+        for read in reads
+        for row in read.rows
+        if (before_ms is None or since_ms(row.flow) < before_ms) and (not classes or row.flow.facts.message_class in classes)
+    ]
+    return tuple(nsmallest(limit, chosen, key=lambda one: since_ms(one.row.flow))), len(chosen), looked
+
+
+async def _read(archive: Archive, keep: Callable[[bytes, bytes], bool], progress: Progress) -> tuple[list[_Read], Looked]:
+    """Every journal, one after the other."""
+    lanes = await archive.lanes()
+    ends = {lane: await archive.ends(lane) for lane in lanes}
+    total = sum(end.journal for end in ends.values())
+    reads: list[_Read] = []
+    refused: list[tuple[LaneId, str]] = []
+    behind = 0
+    for lane in lanes:
+        standing = Standing(keep)
+        try:
+            async for position in _fold(archive, lane, standing):
+                progress(str(lane), behind + position, total)
+            reads.append(_Read(lane, standing, tuple(standing.rows()), _waiting(standing, ends[lane])))
+        except LaneRefused as reason:
+            refused.append((lane, str(reason)))
+        behind += ends[lane].journal
+        progress(str(lane), behind, total)
+    return reads, _looked(lanes, reads, refused)
+
+
+async def _fold(archive: Archive, lane: LaneId, standing: Standing) -> AsyncIterator[int]:
+    """Gives the position after each batch."""
+    async with aclosing(archive.rows(lane)) as batches:
+        async for batch in batches:
+            for entry in batch:
+                standing.feed(entry.offset, entry.key, entry.value, entry.timestamp_ms)
+            if batch:
+                yield batch[-1].offset + 1
+
+
+def _waiting(standing: Standing, ends: Ends) -> int:
+    position = standing.input_position
+    return 0 if position is None else max(0, ends.input - position)
+
+
+def _looked(lanes: Collection[LaneId], reads: Iterable[_Read], refused: list[tuple[LaneId, str]]) -> Looked:
+    reads = list(reads)
+    firsts = [read.standing.first_ms for read in reads if read.standing.first_ms is not None]
+    flows = sum(read.standing.flows for read in reads)
+    return Looked(len(lanes), flows, min(firsts, default=None), sum(read.waiting for read in reads), tuple(refused))
+
+
+async def _with_statuses(archive: Archive, read: _Read, rows: list[Row], progress: Progress) -> list[Found]:
+    """The journal holds the statuses that are not out yet; the others stand in their topic, which is read until each was met."""
+    told: dict[tuple[str, int], JsonObject] = {
+        (event.flow_id, event.body["seq"]): event.body for row in rows for _, event in row.flow.pending if event.kind == STATUS
+    }
+    missing = {(row.flow.facts.flow_id, seq) for row in rows for seq in range(1, row.flow.seq + 1)} - told.keys()
+    failure = ""
+    if missing:
+        accepted = [row.flow.accepted_at_ms for row in rows if row.flow.accepted_at_ms is not None]
+        since_ms = min(accepted, default=0) - _CLOCKS_APART_MS
+        try:
+            await _collect(archive.statuses(read.lane, {flow_id for flow_id, _ in missing}, since_ms), missing, told, progress)
+        except (KafkaUnavailable, LaneRefused) as reason:
+            failure = str(reason)
+    return [_found(read, row, told, failure) for row in rows]
+
+
+async def _collect(
+    batches: AsyncGenerator[Sequence[JsonObject], None],
+    missing: set[tuple[str, int]],
+    told: dict[tuple[str, int], JsonObject],
+    progress: Progress,
+) -> None:
+    total = len(missing)
+    async with aclosing(batches) as reading:
+        async for batch in reading:
+            for body in batch:
+                place = (str(body.get("flow_id")), int(body.get("seq") or 0))
+                if place in missing:
+                    missing.discard(place)
+                    told[place] = body
+            progress("statuses", total - len(missing), total)
+            if not missing:
+                return
+
+
+def _found(read: _Read, row: Row, told: Mapping[tuple[str, int], JsonObject], failure: str) -> Found:
+    flow_id = row.flow.facts.flow_id
+    statuses = tuple(told[flow_id, seq] for seq in range(1, row.flow.seq + 1) if (flow_id, seq) in told)
+    lost = row.flow.seq - len(statuses)
+    why = failure or "retention took them, or the topic got more partitions since"
+    return Found(read.lane, row, read.standing.owner, statuses, f"{lost} of {row.flow.seq} statuses were not found: {why}" if lost else "")

@@ -1,0 +1,89 @@
+"""A flow's life as lines."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import orjson
+from hypothesis import given
+
+from connector.adapters.encode import EventEncoder, decode_event
+from connector.core.events import STATUS
+from connector.core.flow import Attempt, Flow, State, advance
+from connector.core.model import Accepted, Api, Channel, FlowReport, FlowStatus, Origin, StepReport, StepStatus
+from connector.core.moves import Ended, Intended, Reported
+from connector.core.timeline import Line, milliseconds, timeline
+from tests.unit.flows import NOW, facts, walks
+
+ENCODER = EventEncoder("json", pepper=b"p")
+
+
+def told(flow: Flow) -> list[Any]:
+    """All its StatusEvents, as consumers read them (nothing was ever acked here)."""
+    return [decode_event(ENCODER.encode(event, None), STATUS) for _, event in flow.pending if event.kind == STATUS]
+
+
+def delivered() -> Flow:
+    """Viber expired, SMS delivered."""
+    flow = advance(Flow(facts()), Intended(), NOW)
+    flow = advance(flow, Accepted("t1", 200, None), NOW + 5)
+    viber = StepReport(1, Channel.VIBER, StepStatus.EXPIRED, "Expired", reason_group="EXPIRED", detail="TTL Expired")
+    flow = advance(flow, Reported(FlowReport("t1", FlowStatus.IN_PROGRESS, steps=(viber,)), Origin.CALLBACK, 1), NOW + 10)
+    sms = StepReport(2, Channel.SMS, StepStatus.DELIVERED, "Delivered", detail="Delivered")
+    return advance(flow, Reported(FlowReport("t1", FlowStatus.SUCCEEDED, steps=(viber, sms)), Origin.POLL, 0), NOW + 20)
+
+
+def test_a_life_reads_from_top_to_bottom() -> None:
+    """The event, the POST, and each status with its origin; what is said twice is said once."""
+    assert timeline(delivered(), told(delivered())) == (
+        Line(NOW - 1000, "EVENT", "the event occurred"),
+        Line(NOW, "CONNECTOR", "attempt 1: ACCEPTED (HTTP 200)"),
+        Line(NOW + 5, "RESPONSE", "QUEUED"),
+        Line(NOW + 10, "CALLBACK", "viber EXPIRED (TTL Expired) · IN_PROGRESS"),
+        Line(NOW + 20, "POLL", "sms DELIVERED · SUCCEEDED · delivered · terminal"),
+    )
+
+
+def test_a_journals_body_tells_the_same() -> None:
+    """Events that are not out yet are taken from the row, where times are numbers."""
+    pending = [event.body for _, event in delivered().pending if event.kind == STATUS]
+    assert timeline(delivered(), pending) == timeline(delivered(), told(delivered()))
+
+
+def test_steps_without_a_status_come_from_the_journal() -> None:
+    """Retention took the statuses: the row still knows each step's last word, without its time."""
+    lines = timeline(delivered(), told(delivered())[:1])
+    assert lines[-2:] == (
+        Line(None, "JOURNAL", "viber EXPIRED (time not found)"),
+        Line(None, "JOURNAL", "sms DELIVERED (time not found)"),
+    )
+
+
+def test_a_decision_without_acceptance_is_a_line() -> None:
+    """Why and when nothing was sent; an open attempt is under way."""
+    assert timeline(advance(Flow(facts()), Ended(State.EXPIRED, "expired"), NOW), [])[-1] == Line(
+        NOW, "CONNECTOR", "decided: EXPIRED (expired)"
+    )
+    assert timeline(advance(Flow(facts()), Ended(State.UNROUTED), NOW), [])[-1].what == "decided: UNROUTED"
+    assert timeline(advance(Flow(facts()), Intended(), NOW), [])[-1].what == "attempt 1: under way"
+    doubted = replace(Flow(facts(api=Api.OTP)), attempts=(Attempt(1, NOW, "DOUBT", None, "timeout"),))
+    assert timeline(doubted, [])[-1].what == "attempt 1: DOUBT (timeout)"
+
+
+@given(walks)
+def test_every_life_can_be_told(steps: list[tuple[Flow, object, Flow]]) -> None:
+    """Whatever happened, in order of time, and everything that was ever told of it is a line."""
+    for _, _, flow in steps:
+        lines = timeline(flow, told(flow))
+        times = [line.at_ms for line in lines if line.at_ms is not None]
+        assert times == sorted(times)
+        assert sum(line.origin in {"RESPONSE", "CALLBACK", "POLL", "TIMEOUT"} for line in lines) == flow.seq
+        assert not [line for line in lines if line.origin == "JOURNAL"]
+        assert orjson.dumps([line.what for line in lines])
+
+
+def test_times_of_both_spellings_are_the_same() -> None:
+    """ISO 8601 and epoch milliseconds; no time is no time."""
+    assert milliseconds("2027-01-15T08:00:00.123Z") == milliseconds(1_800_000_000_123) == 1_800_000_000_123
+    assert milliseconds(None) is None
