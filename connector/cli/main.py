@@ -33,7 +33,8 @@ COMMANDS: Final[dict[str, Entry]] = {
     "simulate": Entry("connector.cli.simulate:simulate", "Play Routee: tokens, the three sends, tracking, callbacks, faults."),
     "check": Entry("connector.cli.check:check", "Check settings and rules: everything that is wrong, at once."),
     "topics": Entry("connector.cli.topics:app", "Create or verify the connector's topics."),
-    "schema": Entry("connector.cli.schema:app", "Print the JSON Schema of the settings or of the rules."),
+    "flows": Entry("connector.cli.flows:app", "Show what became of an event, or list flows by state."),
+    "schema": Entry("connector.cli.schema:app", "Print the JSON Schema of the settings or of the rules, or the AsyncAPI of the topics."),
 }
 
 

@@ -1,0 +1,216 @@
+"""How ``flows`` shows what it found: one screen for a flow, one line in a list, JSON for both. Times are UTC."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from connector.core.durations import format_duration
+from connector.core.flow import Facts, Flow
+from connector.core.outlook import Ahead, Times, outlook, reason_words, state_words
+from connector.core.timeline import timeline
+from connector.core.wanted import since_ms
+
+if TYPE_CHECKING:
+    from connector.services.lookup import Found, Looked
+
+COLUMNS: Final = ("STATE", "FOR", "CLASS", "RULE", "TRIES", "REASON", "LANE", "EVENT")
+
+_WIDTH: Final = 118
+_LABEL: Final = 10
+_COARSE: Final = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1000, "s"))
+
+
+def screen(found: Found, times: Times, now_ms: int) -> str:
+    """One flow, for people."""
+    return "\n".join(_screen(found, times, now_ms)) + "\n"
+
+
+def _screen(found: Found, times: Times, now_ms: int) -> Iterator[str]:
+    row, flow, facts = found.row, found.row.flow, found.row.flow.facts
+    yield _labelled("event", f"{facts.event_id}" + (f" ({facts.event_type})" if facts.event_type else ""))
+    place = f"{facts.source_topic}/{facts.source_partition}/{facts.source_offset}"
+    yield _labelled("from", f"{place}{_tenant(facts)}, worth sending until {_time(facts.expires_at_ms)}")
+    yield _labelled("flow", facts.flow_id)
+    if facts.rule:
+        yield _labelled("rule", _rule(facts))
+    if facts.recipient_hash:
+        yield _labelled("phone", f"{facts.recipient_hash.hex()} (keyed hash)")
+    if flow.attempts:
+        numbers = dict.fromkeys((flow.attempts[0].n, flow.attempts[-1].n))
+        yield _labelled("label", f"{facts.flow_id}." + " … .".join(map(str, numbers)))
+    if flow.tracking_id:
+        yield _labelled("tracking", ", ".join([flow.tracking_id, *(f"{one} (duplicate)" for one in flow.duplicates)]))
+    yield _labelled("state", f"{flow.state.name}: {state_words(flow)}" + _flags(flow))
+    yield from _reason(flow)
+    if len(facts.siblings) > 1:
+        yield _labelled("", f"{len(facts.siblings)} rules matched this event: {', '.join(facts.siblings)}")
+    yield ""
+    lines = timeline(flow, found.statuses)
+    width = max(len(line.origin) for line in lines)
+    for line in lines:
+        yield f"  {_time(line.at_ms)}  {line.origin.ljust(width)}  {line.what}"
+    if found.unread:
+        yield f"  ({found.unread})"
+    yield ""
+    for label, ahead in zip(("next", *[""] * 9), outlook(flow, times, now_ms, row.claimed_ms), strict=False):
+        yield _labelled(label, _ahead(ahead, now_ms))
+    yield _labelled("lane", _lane(found))
+
+
+def _labelled(label: str, text: str) -> str:
+    return textwrap.fill(text, _WIDTH, initial_indent=label.ljust(_LABEL), subsequent_indent=" " * _LABEL, break_on_hyphens=False)
+
+
+def _tenant(facts: Facts) -> str:
+    return f", tenant {facts.tenant}" if facts.tenant else ""
+
+
+def _rule(facts: Facts) -> str:
+    steps = " → ".join(facts.channels)
+    kind = ", ".join(str(word) for word in (facts.message_class, facts.api and f"{facts.api} API") if word)
+    return f"{facts.rule} (rules {facts.rules_version}): {kind}" + (f", {steps}" if steps else "")
+
+
+def _flags(flow: Flow) -> str:
+    flags = [(flow.resent, "sent again after a doubt"), (bool(flow.duplicates), "ACCEPTED TWICE"), (flow.overtaken, "overtaken")]
+    return "".join(f" · {words}" for holds, words in flags if holds)
+
+
+def _reason(flow: Flow) -> Iterator[str]:
+    says, remedy = reason_words(flow)
+    code = f"{flow.reason}: " if flow.reason else ""
+    if code or says:
+        yield _labelled("because", code + " · ".join(text for text in (says, flow.detail) if text))
+    if remedy:
+        yield _labelled("to do", remedy)
+
+
+def _ahead(ahead: Ahead, now_ms: int) -> str:
+    if ahead.at_ms is None:
+        return ahead.what
+    away = f"in {_coarse(ahead.at_ms - now_ms)}" if ahead.at_ms >= now_ms else f"{_coarse(now_ms - ahead.at_ms)} ago: overdue"
+    return f"{_time(ahead.at_ms)} ({away})  {ahead.what}"
+
+
+def _lane(found: Found) -> str:
+    row, owner = found.row, found.owner
+    held = f"claimed by {owner.host} at {_time(owner.claimed_ms)}" if owner else "its claim is gone from the journal"
+    void = ", void: written by a process that had lost the lane" if row.void else ""
+    return f"{found.lane}, {held}; this row: journal offset {row.offset}, epoch {row.epoch}, written {_time(row.written_ms)}{void}"
+
+
+def not_found(name: str, looked: Looked, group: str, window_ms: int) -> str:
+    """Where was looked, since when, and why it may not be there (yet, or any more). ``window_ms``: ``lane.dedup_window``."""
+    lines = [f"not found: {name}", f"looked at {_where(looked)} (group {group})"]
+    lines.append(f"what is older than {format_duration(window_ms)} (lane.dedup_window) and ended may be gone; look in the output topics")
+    if looked.waiting:
+        lines.append(f"{looked.waiting} records of the input were not taken yet (by the lanes' last checkpoints): it may be among them")
+    return "\n".join(lines) + "\n"
+
+
+def listed(shown: int, count: int, looked: Looked) -> str:
+    """The line below a list."""
+    which = f"{shown} of {count} flows, the oldest" if shown < count else f"{count} flows" if count != 1 else "1 flow"
+    return f"{which}; looked at {_where(looked)}\n"
+
+
+def _where(looked: Looked) -> str:
+    since = f" that go back to {_time(looked.since_ms)} UTC" if looked.since_ms is not None else ""
+    return f"{looked.flows} flows in {looked.lanes} journals{since}"
+
+
+def line(found: Found, now_ms: int) -> tuple[str, ...]:
+    """One line of a list, as ``COLUMNS`` has it."""
+    flow, facts = found.row.flow, found.row.flow.facts
+    progress = f" {flow.progress.status}" if flow.progress else ""
+    return (
+        f"{flow.state.name}{progress}",
+        _coarse(max(0, now_ms - since_ms(flow))),
+        str(facts.message_class or "–"),
+        facts.rule or "–",
+        str(flow.attempt),
+        flow.reason or (flow.attempts[-1].reason if flow.attempts else None) or "–",
+        str(found.lane),
+        facts.event_id,
+    )
+
+
+# ------------------------------------------------------------------------------------------------------------------ JSON
+
+
+def flow_json(found: Found, times: Times, now_ms: int) -> Mapping[str, object]:
+    """One flow as data; times are ISO 8601."""
+    row, flow, facts = found.row, found.row.flow, found.row.flow.facts
+    says, remedy = reason_words(flow)
+    return {
+        "event_id": facts.event_id,
+        "event_type": facts.event_type or None,
+        "source": {"topic": facts.source_topic, "partition": facts.source_partition, "offset": facts.source_offset},
+        "occurred_at": _iso(facts.occurred_at_ms),
+        "expires_at": _iso(facts.expires_at_ms),
+        "tenant": facts.tenant,
+        "flow_id": facts.flow_id,
+        "rule": facts.rule or None,
+        "rules_version": facts.rules_version,
+        "class": facts.message_class,
+        "api": facts.api,
+        "channels": facts.channels,
+        "recipient_hash": facts.recipient_hash.hex() if facts.recipient_hash else None,
+        "tracking_id": flow.tracking_id,
+        "duplicates": flow.duplicates,
+        "state": flow.state.name,
+        "says": state_words(flow),
+        "finished": flow.finished,
+        "since": _iso(since_ms(flow)),
+        "reason": flow.reason,
+        "reason_says": says or None,
+        "remedy": remedy or None,
+        "detail": flow.detail,
+        "resent_after_doubt": flow.resent,
+        "attempts": [
+            {"n": one.n, "at": _iso(one.at_ms), "outcome": one.outcome, "http_status": one.http_status, "reason": one.reason}
+            for one in flow.attempts
+        ],
+        "timeline": [{"at": _iso(one.at_ms), "origin": one.origin, "what": one.what} for one in timeline(flow, found.statuses)],
+        "statuses_missing": found.unread or None,
+        "next": [{"at": _iso(one.at_ms), "what": one.what} for one in outlook(flow, times, now_ms, row.claimed_ms)],
+        "lane": str(found.lane),
+        "journal": {"offset": row.offset, "epoch": row.epoch, "written_at": _iso(row.written_ms), "void": row.void},
+        "owner": {"host": found.owner.host, "claimed_at": _iso(found.owner.claimed_ms)} if found.owner else None,
+    }
+
+
+def looked_json(looked: Looked) -> Mapping[str, object]:
+    """Where was looked, as data."""
+    return {
+        "lanes": looked.lanes,
+        "flows": looked.flows,
+        "since": _iso(looked.since_ms),
+        "input_waiting": looked.waiting,
+        "refused": [{"lane": str(lane), "reason": reason} for lane, reason in looked.refused],
+    }
+
+
+def _iso(ms: int | None) -> str | None:
+    return None if ms is None else _utc(ms).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _time(ms: int | None) -> str:
+    return " " * 23 if ms is None else _utc(ms).isoformat(sep=" ", timespec="milliseconds").removesuffix("+00:00")
+
+
+def _utc(ms: int) -> datetime:
+    return datetime.fromtimestamp(ms / 1000, UTC)
+
+
+def _coarse(ms: int) -> str:
+    """About that long: ``3h 12m``, ``45s``."""
+    parts: list[str] = []
+    for size, unit in _COARSE:
+        if ms >= size or parts:
+            parts.append(f"{ms // size}{unit}")
+            ms %= size
+    return " ".join(parts[:2]) or format_duration(ms)
