@@ -12,7 +12,7 @@ SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check lint types architecture coverage deploy-check repo-check docs-check docs fmt lock image image-check clean
+.PHONY: help demo test check lint types architecture coverage deploy-check repo-check docs-check docs fmt bench-claim bench-takeover lock image image-check clean
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +52,12 @@ docs-check: $(VENV)/.dev
 
 docs: $(VENV)/.dev ## Write the generated parts of README.md and docs/
 	@$(BIN)/python scripts/docs.py
+
+bench-claim: $(VENV)/.dev ## Measure how fast, and in how much memory, a lane is claimed (ARGS="--settled 100000")
+	@$(BIN)/python -m tests.bench.claim $(ARGS)
+
+bench-takeover: $(VENV)/.dev ## Measure how long a lane rests when its owner is killed or stopped (ARGS="--times 2")
+	@$(BIN)/python -m tests.bench.takeover $(ARGS)
 
 fmt: $(VENV)/.dev ## Format, and fix what the linter can fix
 	@$(BIN)/ruff check --quiet --fix . || true

@@ -184,7 +184,8 @@ def group_config(options: KafkaOptions, error_cb: Callable[[KafkaError], None]) 
     tunable: Config = {"queued.min.messages": 2_000, "queued.max.messages.kbytes": 16_384, "fetch.wait.max.ms": 100}
     classic: Config = {
         "session.timeout.ms": options.session_timeout_ms,
-        "heartbeat.interval.ms": max(options.session_timeout_ms // 4, 200),
+        # Only by its heartbeat's answer a member hears that another has gone and lanes are free.
+        "heartbeat.interval.ms": min(max(options.session_timeout_ms // 4, 200), 1000),
         "partition.assignment.strategy": "cooperative-sticky",
     }
     return (

@@ -94,3 +94,10 @@ def test_a_cluster_that_is_away_is_named_by_its_address() -> None:
     denied = unavailable("listing topics", KafkaException(KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED)), "broker:9092")
     assert str(denied) == "listing topics: TOPIC_AUTHORIZATION_FAILED (at broker:9092)"
     assert str(unavailable("reading", TimeoutError())) == "reading: TimeoutError"
+
+
+@pytest.mark.parametrize(("session_ms", "heartbeat_ms"), [(600, 200), (3000, 750), (10_000, 1000), (45_000, 1000)])
+def test_a_member_hears_within_a_second_that_lanes_are_free(session_ms: int, heartbeat_ms: int) -> None:
+    """Heartbeats come each second, or four times a session: a lane must not wait for its new owner's next one."""
+    config = group_config(KafkaOptions("b", session_timeout_ms=session_ms), lambda _: None)
+    assert config["heartbeat.interval.ms"] == heartbeat_ms
