@@ -188,13 +188,12 @@ class Lane:
 
     async def _bury(self, live: Live, unsendable: Unsendable) -> None:
         """End a flow that is not sent. Its dead letter is acknowledged first, so that no crash can lose it."""
-        if unsendable.letter is not None:
+        if (letter := unsendable.letter) is not None:
             try:
-                await self.parts.dead_letters.put(unsendable.letter)
+                await self.parts.dead_letters.put(letter)
             except KafkaUnavailable as error:
                 raise LaneLost("dead_letter_unavailable") from error
-            self.parts.metrics.dead_letters.labels(unsendable.letter.reason).inc()
-            letter = unsendable.letter
+            self.parts.metrics.dead_letters.labels(letter.reason).inc()
             log.warning("dead_letter", **named(live.flow.facts), record=letter.record.coordinates, reason=letter.reason, path=letter.path)
         await self.settle(live, unsendable.end)
 
@@ -225,7 +224,6 @@ class Lane:
         return retry
 
     async def _send(self, live: Live, request: Request, may_start: Callable[[], bool]) -> Outcome:
-        live.posted_at = self.parts.clock.boot()
         outcome = await self.parts.sender.send(request, may_start)
         counts.attempt(self.parts, live, outcome)
         if not isinstance(outcome, NotSent):
@@ -234,8 +232,10 @@ class Lane:
 
     def _may_post(self, live: Live, begun: float) -> bool:
         """The last question before the first byte: still the owner, no callback proved an earlier attempt, the lease is running."""
-        intended = live.flow.state is State.INTENT
-        return self.owned and intended and self.parts.clock.boot() - begun <= self.parts.policy.lease_s
+        now, intended = self.parts.clock.boot(), live.flow.state is State.INTENT
+        if may := self.owned and intended and now - begun <= self.parts.policy.lease_s:
+            live.posted_at = now
+        return may
 
     @property
     def owned(self) -> bool:
