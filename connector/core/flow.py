@@ -110,6 +110,7 @@ class Flow:
     ever_doubted: bool = False
     resent: bool = False
     overtaken: bool = False  # a later flow of the same key and class was posted: never resent any more
+    called: bool = False  # an attempt's URL was called by a body that names no id: it arrived, so it is never sent again
     reason: str | None = None
     detail: str | None = None
     tracking_id: str | None = None
@@ -217,7 +218,8 @@ def _hear(flow: Flow, event: Reported, now_ms: int) -> Flow:
     other = report.tracking_id is not None and report.tracking_id != flow.tracking_id
     if flow.state is not State.ACCEPTED or (other and event.attempt):
         if report.tracking_id is None:
-            return flow
+            is_news = event.origin is Origin.CALLBACK and not flow.called and not flow.state.settled
+            return replace(flow, called=True) if is_news else flow
         return _accept(flow, report.tracking_id, event.attempt or flow.attempt, report, event.origin, None, now_ms)
     return _merge(flow, report, event.origin, now_ms)
 

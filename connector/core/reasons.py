@@ -89,6 +89,7 @@ DECISIONS: Final[Mapping[str, Meaning]] = {
     "ttl_over": Meaning("a login code's time was too short for the shortest ttl that Routee takes", "As for `expired`."),
     "superseded": Meaning("a newer code for the same phone by the same rule made this one worthless"),
     "overtaken": Meaning("in doubt, and a later event of the same key and class was sent: a resend would come out of order", _BY_HAND),
+    "called_back": Meaning("in doubt, and Routee called its URL, so it has the message, but without saying under which id", _BY_HAND),
     "not_found": Meaning("in doubt, not shown by tracking, and its class or an earlier resend forbids another one", _BY_HAND),
     "ambiguous": Meaning("in doubt, and tracking shows several messages that may be this one", _BY_HAND),
     "search_failed": Meaning("in doubt, and tracking gave no usable answer for `doubt.give_up`", _BY_HAND),

@@ -141,8 +141,7 @@ def flow_row(flow: Flow, epoch: int, k: int) -> tuple[bytes, bytes]:
     return flow_key(facts.flow_id, epoch), head + orjson.dumps(_body(flow))
 
 
-def _body(flow: Flow) -> dict[str, Any]:
-    facts = flow.facts
+def _body_of_facts(facts: Facts) -> dict[str, Any]:
     return {
         "event_id": facts.event_id,
         "event_type": facts.event_type,
@@ -163,11 +162,18 @@ def _body(flow: Flow) -> dict[str, Any]:
         "labelled": facts.labelled,
         "ttl_total": facts.ttl_total_ms,
         "in_doubt": facts.in_doubt,
+    }
+
+
+def _body(flow: Flow) -> dict[str, Any]:
+    return {
+        **_body_of_facts(flow.facts),
         "attempts": [(line.n, line.at_ms, line.outcome, line.http_status, line.reason) for line in flow.attempts],
         "ever_posted": flow.ever_posted,
         "ever_doubted": flow.ever_doubted,
         "resent": flow.resent,
         "overtaken": flow.overtaken,
+        "called": flow.called,
         "reason": flow.reason,
         "detail": flow.detail,
         "tracking_id": flow.tracking_id,
@@ -229,6 +235,7 @@ def _flow(flow_id: str, head: Head, body: dict[str, Any]) -> Flow:
         ever_doubted=body["ever_doubted"],
         resent=body["resent"],
         overtaken=body["overtaken"],
+        called=body.get("called", False),  # older rows have none
         reason=body["reason"],
         detail=body["detail"],
         tracking_id=body["tracking_id"],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from connector.core.doubt import Ambiguous, Found, Question, Verdict, judge, next_search_ms
+from connector.core.doubt import Ambiguous, Found, Question, Verdict, class_policy, judge, next_search_ms, wait_ms
 from connector.core.flow import Ended, Proven, State
 from connector.core.model import InDoubt, MessageClass
 from connector.logs import get_logger
@@ -51,7 +51,12 @@ async def resolve(lane: Lane, live: Live) -> None:
 
 async def _act(lane: Lane, live: Live, verdict: Verdict, begun: float) -> None:
     lane.parts.metrics.searches.labels(type(verdict).__name__.lower()).inc()
+    guessed = isinstance(verdict, Found) and not any(live.id in label.casefold() for label in verdict.report.labels)
+    if (guessed or isinstance(verdict, Ambiguous)) and _neighbour_posting(lane, live):
+        return
     if isinstance(verdict, Found):
+        if guessed:  # at once, for a neighbour's search may be answered before our row is valid
+            lane.own_ids[verdict.tracking_id] = lane.parts.clock.now_ms()
         await lane.settle(live, Proven(verdict.tracking_id, verdict.attempt or 0, verdict.report))
         for duplicate in verdict.duplicates:
             await lane.settle(live, Proven(duplicate.tracking_id, duplicate.attempt or 0, None))
@@ -61,6 +66,8 @@ async def _act(lane: Lane, live: Live, verdict: Verdict, begun: float) -> None:
         if verdict.passing and begun - _since(lane, live) <= lane.parts.policy.give_up_s:
             return
         await lane.settle(live, Ended(State.UNKNOWN, "ambiguous"))
+    elif live.flow.called:
+        await lane.settle(live, Ended(State.UNKNOWN, "called_back"))
     elif _may_resend(live):
         log.warning("resend_after_doubt", **named(live.flow.facts), attempt=live.flow.next_attempt)
         live.turn = lane.turns.enqueue(live.key, live.id)
@@ -69,16 +76,21 @@ async def _act(lane: Lane, live: Live, verdict: Verdict, begun: float) -> None:
         await lane.settle(live, Ended(State.UNKNOWN, "not_found"))
 
 
+def _neighbour_posting(lane: Lane, live: Live) -> bool:
+    """A POST to the same phone is under way whose flow shows no label: a candidate may be that one's, as its answer will tell."""
+    phone = live.flow.facts.recipient_hash
+    posting = (other.flow.facts for other in lane.flows.values() if other.flow.state is State.INTENT)
+    return any(facts.recipient_hash == phone and not facts.labelled for facts in posting)
+
+
 def _policy(live: Live) -> InDoubt:
-    """The rule's choice, else by class: otp resends soon, transactional after a longer wait, marketing never."""
     facts = live.flow.facts
-    by_class = {MessageClass.OTP: InDoubt.RESEND, MessageClass.TRANSACTIONAL: InDoubt.WAIT}
-    return facts.in_doubt or by_class.get(facts.message_class or MessageClass.MARKETING, InDoubt.NEVER)
+    return class_policy(facts.message_class or MessageClass.MARKETING, facts.in_doubt)
 
 
 def _may_resend(live: Live) -> bool:
-    """Once; a second doubt ends as UNKNOWN."""
-    return not live.flow.resent and not live.flow.overtaken and _policy(live) is not InDoubt.NEVER
+    """Once; a second doubt ends as UNKNOWN. Its gates may still say no."""
+    return not live.flow.resent and _policy(live) is not InDoubt.NEVER
 
 
 def _since(lane: Lane, live: Live) -> float:
@@ -87,11 +99,17 @@ def _since(lane: Lane, live: Live) -> float:
 
 
 def _conclusive_at(lane: Lane, live: Live) -> float:
-    """Absence counts only after lease + deadline + provider lag, by our own clock (lane-protocol 1.4)."""
+    """Boot clock of the first search whose "not there" counts."""
     policy = lane.parts.policy
-    lag = max(policy.provider_lag_s, policy.transactional_wait_s) if _policy(live) is InDoubt.WAIT else policy.provider_lag_s
-    lease = 0.0 if live.posted_at is not None else policy.lease_s
-    return _since(lane, live) + lease + policy.timeout_s + lag
+    waited_ms = wait_ms(
+        _policy(live),
+        inherited=live.posted_at is None,
+        lease_ms=int(policy.lease_s * 1000),
+        timeout_ms=int(policy.timeout_s * 1000),
+        lag_ms=int(policy.provider_lag_s * 1000),
+        transactional_wait_ms=int(policy.transactional_wait_s * 1000),
+    )
+    return _since(lane, live) + waited_ms / 1000
 
 
 def _question(lane: Lane, live: Live) -> Question:

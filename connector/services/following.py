@@ -67,11 +67,11 @@ async def hear(lane: Lane, offset: int, callback: Callback | None) -> None:
             lane.parts.metrics.callbacks_orphaned.inc()
             known = named(live.flow.facts) if live is not None else {"lane": str(lane.id), "flow_id": callback.flow_id}
             log.warning("callback_orphaned", **known, attempt=callback.attempt)
-        elif callback.report.status is None and callback.report.tracking_id is None:
-            lane.agenda.schedule(live, now=not live.flow.finished)  # a body that nobody could read: ask instead
         elif live.flow.state is not State.NEW:
             lane.parts.metrics.status_words_unknown.inc(len(callback.report.unknown_words))
             await lane.settle(live, Reported(callback.report, Origin.CALLBACK, callback.attempt))
+            if callback.report.status is None and callback.report.tracking_id is None:
+                lane.agenda.schedule(live, now=not live.flow.finished)  # a body that nobody could read: ask instead
         if live is not None:
             lane.let_go(live)
     lane.callbacks.done(offset)

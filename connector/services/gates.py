@@ -15,12 +15,16 @@ if TYPE_CHECKING:
 def gate(lane: Lane, live: Live) -> Ended | None:
     """How the flow ends instead of being sent; None: it may go on."""
     flow = live.flow
+    if flow.called:
+        return Ended(State.UNKNOWN, "called_back")
     if flow.state is State.DOUBT and flow.overtaken:
         return Ended(State.UNKNOWN, "overtaken")
     if flow.facts.expires_at_ms <= lane.parts.clock.now_ms():
         return _instead(live, State.EXPIRED, "expired")
     if lane.newest.supersedes(flow.facts):
         return _instead(live, State.SUPPRESSED, "superseded")
+    if flow.ever_doubted and flow.facts.rules_version != lane.parts.rules().version:
+        return Ended(State.UNKNOWN, "rules_changed")  # the resend would be another message
     return None
 
 

@@ -191,15 +191,11 @@ def _copied(lane: Lane, record: Record) -> tuple[tuple[str, bytes], ...]:
 async def request_for(lane: Lane, live: Live) -> Request | None:
     """The request of the flow's next attempt; None: it cannot be built any more, and ``live.unsendable`` says how the flow ends.
 
-    A flow never posted is built with the current version of its rule; a resend needs the same version (SEMANTICS §4, §7).
+    It is built with the current version of its rule; that this is the version of a doubted attempt, too, is its gate's to ask.
     """
-    if _built(live) is None:
-        if live.flow.state is State.DOUBT and lane.parts.rules().version != live.flow.facts.rules_version:
-            live.unsendable = Unsendable(Ended(State.UNKNOWN, "rules_changed"), None)
-            return None
-        if not await remember(lane, live):
-            live.unsendable = Unsendable(Ended(_gone(live), "input_gone"), None)
-            return None
+    if _built(live) is None and not await remember(lane, live):
+        live.unsendable = Unsendable(Ended(_gone(live), "input_gone"), None)
+        return None
     return fitted(lane, live)
 
 
@@ -283,11 +279,15 @@ async def find_recipient(lane: Lane, live: Live) -> None:
 
 
 async def _recipient(lane: Lane, live: Live) -> str | None:
-    name = live.flow.facts.rule
-    rule = lane.parts.rules().rule(name)
-    if (name and rule is None) or not await remember(lane, live) or live.notification is None:
+    facts = live.flow.facts
+    rule = lane.parts.rules().rule(facts.rule)
+    if (facts.rule and rule is None) or not await remember(lane, live) or live.notification is None:
         return None
-    return _phone(live.notification, rule)
+    phone = _phone(live.notification, rule)
+    if phone is None or facts.recipient_hash is None or lane.parts.rules().version == facts.rules_version:
+        return phone
+    # Other rules may name another phone: a search there would prove nothing, and its flows are somebody else's.
+    return phone if lane.parts.pseudonym(phone.encode()) == facts.recipient_hash else None
 
 
 async def recall(lane: Lane, digest: bytes) -> list[Flow]:

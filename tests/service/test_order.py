@@ -84,7 +84,7 @@ async def test_a_doubt_releases_the_key_and_is_overtaken(world: World) -> None:
     assert numbers(world, *flows) == [0, 1]
     await world.clock.advance(170)
     assert numbers(world, *flows) == [0, 1]
-    assert sorted(world.outcomes(), key=str) == [("ACCEPTED", None), ("UNKNOWN", "not_found")]
+    assert sorted(world.outcomes(), key=str) == [("ACCEPTED", None), ("UNKNOWN", "overtaken")]
     await process.stop()
 
 
@@ -109,7 +109,7 @@ async def test_overtaking_survives_the_process(world: World) -> None:
     second = await Process(world).start()
     await world.clock.advance(200)
     assert world.posts(flow) == [1]
-    assert ("UNKNOWN", "not_found") in world.outcomes()
+    assert ("UNKNOWN", "overtaken") in world.outcomes()
     await second.stop()
 
 

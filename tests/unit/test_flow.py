@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -240,10 +241,11 @@ def test_a_poll_asks_by_id_so_another_id_in_its_answer_is_no_duplicate() -> None
     assert after.finished
 
 
-def test_a_document_without_an_id_proves_nothing() -> None:
-    """Of a flow in doubt; of an accepted one it is news."""
+def test_a_document_without_an_id_accepts_nothing() -> None:
+    """Called back, a flow in doubt remembers that it arrived, and stays in doubt; a poll says nothing; of an accepted one it is news."""
     news = Reported(FlowReport(None, FlowStatus.FAILED), Origin.CALLBACK, 1)
-    assert advance(DOUBT, news, NOW) is DOUBT
+    assert advance(DOUBT, news, NOW) == replace(DOUBT, called=True)
+    assert advance(DOUBT, replace(news, origin=Origin.POLL, attempt=0), NOW) is DOUBT
     assert advance(ACCEPTED, news, NOW).finished
 
 
