@@ -107,6 +107,7 @@ class Post:
     path: str
     attempt_id: str
     tracking_id: str
+    body: dict[str, Any] = field(repr=False)
 
 
 @dataclass(slots=True)
@@ -133,7 +134,7 @@ class Desk:
         tracking_id = f"{phone[-6:]}-{number}"
         attempt_id = self.attempts[phone]
         now = self.clock.boot()
-        self.posts[phone].append(Post(now, path, attempt_id, tracking_id))
+        self.posts[phone].append(Post(now, path, attempt_id, tracking_id, body))
         if number == 1:
             self._others(path, phone, body)
         replies = self.replies[phone]
@@ -146,8 +147,7 @@ class Desk:
         """From now on the flow of this POST is found, too; gives its id."""
         phone = phone_of_record(record)
         post = self.posts[phone][n - 1]
-        body = {"flow": [{"type": "Sms", "to": phone, "message": {"label": post.attempt_id}}]}
-        self.flows[phone].append((self.clock.boot(), self.document(post.path, body, phone, post.tracking_id)))
+        self.flows[phone].append((self.clock.boot(), self.document(post.path, post.body, phone, post.tracking_id)))
         return post.tracking_id
 
     def page(self, path: str, phone: str, number: int | None, offset: int) -> bytes:
@@ -202,6 +202,7 @@ class Wire(HttpClient):
         super().__init__(Limits(), ca_file=few_roots())
         self._desk = desk
         self.connect_s = 0.0  # how long a connection is waited for
+        self.answer_s = 0.0  # how long after the request the answer to a POST comes
 
     async def exchange(
         self, target: Target, headers: bytes, body: bytes, deadline_s: float, may_start: Callable[[], bool] = lambda: True
@@ -214,6 +215,8 @@ class Wire(HttpClient):
         if not may_start():
             return http_client._LEASE_OVER
         reply = await self._served(path, {key: values[0] for key, values in parse_qs(query).items()}, body)
+        if path in SENDS and self.answer_s:
+            await self._desk.clock.sleep(self.answer_s)
         reader = AnswerReader()
         outcome = None
         for half in (reply.raw[:20], reply.raw[20:]):
