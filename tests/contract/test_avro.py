@@ -1,4 +1,4 @@
-"""Schemas: documented, compatible with what was released, read and written without surprises."""
+"""Schemas: documented, read and written without surprises."""
 
 from __future__ import annotations
 
@@ -11,23 +11,17 @@ from typing import Any
 import fastavro
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from connector.adapters import avro
 from connector.adapters.avro import NAMES, Schema, schema, single_objects
 from connector.errors import Undecodable
 
-RELEASED = Path(__file__).parents[1] / "avro" / "released"
 LIST = Schema('{"type": "record", "name": "L", "fields": [{"name": "next", "type": ["null", "L"]}]}')
 PAIR = Schema(
     '{"type": "record", "name": "P", "namespace": "a", "fields": [{"name": "n", "type": "int"}, {"name": "s", "type": "string"}]}'
 )
-
-
-def released() -> list[Path]:
-    """Every schema ever released."""
-    return sorted(RELEASED.rglob("*.avsc"))
 
 
 def fields(part: object) -> Iterator[dict[str, Any]]:
@@ -61,68 +55,6 @@ def test_the_fingerprint_is_avros() -> None:
     assert Schema('"null"').fingerprint.hex() == "8a8f25cce724dd63"
     spelled = '{"fields":[{"doc":"d","name":"n","type":{"type":"int"}},{"name":"s","type":"string"}],"type":"record","name":"a.P"}'
     assert Schema(spelled).fingerprint == PAIR.fingerprint
-
-
-# ------------------------------------------------------------------------------------------------------- compatibility
-
-
-def values(part: Any, named: dict[str, Any]) -> st.SearchStrategy[Any]:  # noqa: ANN401 - a schema is any JSON
-    """Any datum of a parsed schema (the types the connector's schemas use)."""
-    if isinstance(part, list):
-        return st.one_of(*(values(branch, named) for branch in part))
-    if isinstance(part, str):
-        simple: dict[str, st.SearchStrategy[Any]] = {
-            "null": st.none(),
-            "boolean": st.booleans(),
-            "int": st.integers(-(2**31), 2**31 - 1),
-            "long": st.integers(-(2**63), 2**63 - 1),
-            "double": st.floats(allow_nan=False),
-            "string": st.text(max_size=8),
-        }
-        return simple[part] if part in simple else values(named[part], named)
-    match part.get("logicalType") or part["type"]:
-        case "timestamp-micros":
-            return st.integers(0, 4 * 10**15)
-        case "decimal":
-            return st.decimals(-(10**11), 10**11, places=6)
-        case "record":
-            return st.fixed_dictionaries({field["name"]: values(field["type"], named) for field in part["fields"]})
-        case "array":
-            return st.lists(values(part["items"], named), max_size=2)
-        case "map":
-            return st.dictionaries(st.text(max_size=4), values(part["values"], named), max_size=2)
-        case "fixed":
-            return st.binary(min_size=part["size"], max_size=part["size"])
-        case _:
-            return values(part["type"], named)
-
-
-def test_something_was_released() -> None:
-    """The baseline holds every public schema."""
-    assert {path.stem for path in released()} == set(NAMES)
-
-
-@pytest.mark.parametrize("path", released(), ids=lambda path: path.stem)
-@settings(max_examples=40, deadline=None)
-@given(data=st.data())
-def test_old_and_new_read_each_other(path: Path, data: st.DataObject) -> None:
-    """BACKWARD and FORWARD: what a release wrote reads with today's schema and the other way round, the common fields unchanged."""
-    old, new = Schema(path.read_text(encoding="utf-8")), schema(path.stem)
-    for writer, reader in ((old, new), (new, old)):
-        written = writer.write(data.draw(values(writer.parsed, writer.named)))
-        as_written, as_read = writer.read(written), writer.read(written, reader=reader)
-        assert isinstance(as_written, dict)
-        assert isinstance(as_read, dict)
-        common = as_written.keys() & as_read.keys()
-        assert {name: as_read[name] for name in common} == {name: as_written[name] for name in common}
-
-
-@pytest.mark.parametrize("path", released(), ids=lambda path: path.stem)
-def test_no_released_field_is_gone(path: Path) -> None:
-    """Consumers rely on every field: fields are only ever added, behind the others."""
-    old = [field["name"] for field in orjson.loads(path.read_bytes())["fields"]]
-    new = [field["name"] for field in orjson.loads(schema(path.stem).text)["fields"]]
-    assert new[: len(old)] == old
 
 
 # ------------------------------------------------------------------------------------------------------ reading, writing
