@@ -84,6 +84,9 @@ Scalar = Annotated[Any, AfterValidator(_scalar), WithJsonSchema({"type": ["strin
 Seconds = Annotated[Any, AfterValidator(_seconds), WithJsonSchema({"type": ["string", "number"]})]
 Count = Annotated[int, Field(ge=1)]
 
+_LABEL = "your own words before the connector's label in Routee's reports"
+_FAIL_OVER = "results after which the next step is tried; left out: Routee's default"
+
 
 class _Doc(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
@@ -99,18 +102,25 @@ class Sms(_Doc):
     """An SMS."""
 
     from_: Text = Field(ABSENT, alias="from", description="sender: up to 11 characters, or up to 16 digits without +")
-    to: Text = ""
-    body: Text
-    flash: bool = False
-    transcode: bool = False
-    label: Text = ""
-    ttl: Duration = "20h"
+    to: Text = Field("", description="E.164; left out: the event's phone")
+    body: Text = Field(description="the text of the message")
+    flash: bool = Field(default=False, description="shown at once, and not kept by the phone")
+    transcode: bool = Field(
+        default=False, description="letters outside the SMS alphabet are replaced; left out: as the Routee application has it"
+    )
+    label: Text = Field("", description=_LABEL)
+    ttl: Duration = Field(
+        "20h", description="how long Routee tries, in whole minutes; left out: Routee's 20h. send: otp needs it, in whole seconds"
+    )
     url_shortener: Annotated[
         Annotated[bool, Tag("switch")] | Annotated[UrlShortener, Tag("short links")],
         Discriminator(_shortener_kind),
+        Field(description="links in the text are shortened; validity: for how long they work"),
     ] = False
-    restrictions: Extra = {}
-    fail_over_on: Annotated[list[Literal["undelivered", "failed"]], Field(min_length=1)] = ["undelivered", "failed"]
+    restrictions: Extra = Field({}, description="ids that some countries ask for (India: TRAI), as Routee names them")
+    fail_over_on: Annotated[list[Literal["undelivered", "failed"]], Field(min_length=1)] = Field(
+        ["undelivered", "failed"], description=_FAIL_OVER
+    )
     extra: Extra = {}
 
 
@@ -140,47 +150,51 @@ class Video(_Doc):
 
 class _AnyViber(_Doc):
     sender: Text = Field(description="senderInfoTrackingId of the active Viber sender")
-    to: Text = ""
-    ttl: Duration = "10m"
-    fail_over_on: Annotated[list[Literal["expired", "failed", "undelivered"]], Field(min_length=1)] = ["expired", "failed", "undelivered"]
+    to: Text = Field("", description="E.164; left out: the event's phone")
+    ttl: Duration = Field("10m", description="how long Routee tries, from 30s on in tenths of a minute; left out: 10m")
+    fail_over_on: Annotated[list[Literal["expired", "failed", "undelivered"]], Field(min_length=1)] = Field(
+        ["expired", "failed", "undelivered"], description=_FAIL_OVER
+    )
     extra: Extra = {}
 
 
 class Viber(_AnyViber):
     """A free-form Viber message."""
 
-    text: Text = ""
-    image: Text = ""
-    button: Button = ABSENT
-    file: File = ABSENT
-    video: Video = ABSENT
-    inbound_url: Text = ""
-    expire_on_delivery: bool = False
-    label: Text = ""
+    text: Text = Field("", description="the text of the message")
+    image: Text = Field("", description="https address of a picture")
+    button: Button = Field(ABSENT, description="a button under the message, and where it leads")
+    file: File = Field(ABSENT, description="a document instead of a text")
+    video: Video = Field(ABSENT, description="a video, with its preview picture")
+    inbound_url: Text = Field("", description="where Routee sends what people answer")
+    expire_on_delivery: bool = Field(
+        default=False, description="delivered, but not seen within the ttl, counts as expired: people may get both steps"
+    )
+    label: Text = Field("", description=_LABEL)
 
 
 class ViberTemplate(_AnyViber):
     """An approved Viber template (transactional)."""
 
-    template: Text
-    lang: Text
-    params: dict[str, Scalar] = {}
-    device_scope: Literal["primary", "all"] = "primary"
-    seq: Scalar = ""
+    template: Text = Field(description="id of a template that Viber has approved")
+    lang: Text = Field(description="language of the template, as in en or el")
+    params: dict[str, Scalar] = Field({}, description="values of the template's parameters, by name")
+    device_scope: Literal["primary", "all"] = Field("primary", description="to the person's phone only, or to every device")
+    seq: Scalar = Field("", description="a number of your own for the message; left out: Routee makes one")
 
 
 class ViberOtp(_Doc):
     """One of Viber's templates for verification codes."""
 
-    sender: Text
-    to: Text = ""
-    template: Text
-    lang: Text = "en"
-    pin: Text
-    template_type: _words(*OTP_TEMPLATE_TYPES) = "basic"  # type: ignore[valid-type]
-    business_name: Text = ""
-    ttl: Duration = Field("60s", description="required")
-    label: Text = ""
+    sender: Text = Field(description="senderInfoTrackingId of the active Viber sender")
+    to: Text = Field("", description="E.164; left out: the event's phone")
+    template: Text = Field(description="id of one of Viber's templates for codes")
+    lang: Text = Field("en", description="language of the template; left out: en")
+    pin: Text = Field(description="the code; never logged, journalled or put out")
+    template_type: _words(*OTP_TEMPLATE_TYPES) = Field("basic", description="which parameters the template has; left out: basic")  # type: ignore[valid-type]
+    business_name: Text = Field("", description="for the templates that name a business")
+    ttl: Duration = Field("60s", description="needed: how long Routee tries, in whole seconds")
+    label: Text = Field("", description=_LABEL)
     extra: Extra = {}
 
 
@@ -218,17 +232,17 @@ class Verb(_Doc):
 class Voice(_Doc):
     """A call."""
 
-    from_: Text = Field(alias="from")
-    to: Text = ""
-    say: list[Say] = []
-    play: list[Play] = []
-    verbs: list[Verb] = []
-    machine_detection: Literal["hangup", "continue"] = "hangup"
-    event_url: Text = ""
+    from_: Text = Field(alias="from", description="the number that is shown, E.164")
+    to: Text = Field("", description="E.164; left out: the event's phone")
+    say: list[Say] = Field([], description="texts that are read aloud, one after the other")
+    play: list[Play] = Field([], description="wav files that are played, after all of say")
+    verbs: list[Verb] = Field([], description="say and play in an order of their own")
+    machine_detection: Literal["hangup", "continue"] = Field("hangup", description="what to do when a machine answers; left out: hangup")
+    event_url: Text = Field("", description="where Routee tells of the machine, with continue")
     fail_over_on: Annotated[
         list[Literal["busy", "no_answer", "completed", "failed", "unsent", "terminated"]],
         Field(min_length=1),
-    ] = ["busy", "no_answer"]
+    ] = Field(["busy", "no_answer"], description=_FAIL_OVER)
     extra: Extra = {}
 
 
@@ -274,21 +288,27 @@ class RuleDoc(_Doc):
 
     name: str = Field(description="unique; letters, digits, dots, dashes, underscores; stays the same for ever, flows are found by it")
     match: dict[str, JsonValue] = Field({}, description='equal · [any of] · "prefix*" · {gte, gt, lte, lt} · {exists: true}')
-    when: Condition = ""
+    when: Condition = Field("", description="a condition beside match, without braces: data.total > 0")
     default: bool = Field(default=False, description="takes what no other rule matched")
     send: Literal["standard", "transactional", "otp"] = Field("standard", description="may be left out: follows from the steps")
     class_: Literal["otp", "transactional", "marketing"] = Field("marketing", alias="class", description="follows from send")
-    expires_after: Duration = "6h"
-    tenant: Text = ""
-    label: Text = ""
-    in_doubt: Literal["resend", "wait", "never"] = "wait"
-    dedupe_key: Text = ""
-    quiet_hours: QuietHoursDoc = ABSENT
-    limit: LimitDoc = ABSENT
-    callback: Literal["on_step", "on_completion", "none"] = "on_step"
+    expires_after: Duration = Field(
+        "6h", description="how long after the event it may still be sent; left out: expiry.otp, .transactional or .marketing"
+    )
+    tenant: Text = Field("", description="whose message it is; left out: the event's tenant")
+    label: Text = Field("", description=_LABEL)
+    in_doubt: Literal["resend", "wait", "never"] = Field(
+        "wait", description="a send nobody knows of: again soon, again later, never; left out: by class"
+    )
+    dedupe_key: Text = Field("", description="refused in this release")
+    quiet_hours: QuietHoursDoc = Field(ABSENT, description="refused in this release")
+    limit: LimitDoc = Field(ABSENT, description="refused in this release")
+    callback: Literal["on_step", "on_completion", "none"] = Field("on_step", description="when Routee calls back; left out: on_step")
     continue_: bool = Field(default=False, alias="continue", description="later rules may match too")
     extra: Extra = {}
-    steps: Annotated[list[StepDoc], Field(min_length=1)]
+    steps: Annotated[
+        list[StepDoc], Field(min_length=1, description="what is tried, in order; the next one where a result of fail_over_on comes")
+    ]
 
 
 class RulesDoc(_Doc):

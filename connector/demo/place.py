@@ -71,11 +71,14 @@ class Place:
         return f"http://{self.settings.admin.listen}"
 
     @property
-    def scaled(self) -> str:
-        """Timers that are not the defaults (in brackets), in seconds, for people."""
+    def scaled(self) -> tuple[str, ...]:
+        """What runs faster than in life, for people: Routee, and the connector's waits with their defaults in brackets."""
+        hour = f"{3600 / TIME_SCALE:.0f} s"
         return (
-            f"session {self.session_s} (10), POST 1 (10), lease 1 (3), lag 1 (20), resend wait 2 (120), poll 1 (30), "
-            f"silent 6 (3600), Routee’s hour {3600 / TIME_SCALE:.0f}"
+            f"Time runs faster: an hour at Routee takes {hour}, and the connector waits less. In seconds, the usual ones in brackets:",
+            f"a dead process is noticed after {self.session_s} (10) · Routee may take 1 to answer (10) · a send begins within 1 (3) or",
+            "not at all · what Routee does not show after 1 (20), or 2 for orders (120), is not there · no news for 1 (30): Routee is",
+            "asked; for 6 (3600): given up",
         )
 
 

@@ -97,14 +97,14 @@ class Tally:
 _FACTS: Final[tuple[tuple[str, Callable[[FlowSeen], bool], str], ...]] = (
     ("accepted", lambda flow: flow.outcome == "ACCEPTED", "bold"),
     ("  delivered", lambda flow: flow.is_delivered, "green"),
-    ("  failed over", lambda flow: flow.has_failed_over, "cyan"),
+    ("    by fail-over", lambda flow: flow.is_delivered and flow.has_failed_over, "cyan"),
     ("  not delivered", lambda flow: flow.is_terminal and not flow.is_delivered and not flow.is_silent, ""),
-    ("  silent", lambda flow: flow.is_silent, ""),
+    ("  never reported", lambda flow: flow.is_silent and not flow.is_delivered, ""),
     ("rejected", lambda flow: flow.outcome == "REJECTED", ""),
     ("expired, not sent", lambda flow: flow.outcome == "EXPIRED", ""),
     ("invalid", lambda flow: flow.outcome == "INVALID", ""),
     ("unrouted", lambda flow: flow.outcome == "UNROUTED", ""),
-    ("unknown", lambda flow: flow.outcome == "UNKNOWN", "yellow"),
+    ("unknown if sent", lambda flow: flow.outcome == "UNKNOWN", "yellow"),
     ("resent after doubt", lambda flow: flow.was_resent, "yellow"),
 )
 _DONE: Final = {"DELIVERED": "green", "SEEN": "green", "COMPLETED": "green", "QUEUED": "", "SENT": "", "RINGING": ""}
@@ -125,7 +125,7 @@ def _words(flow: FlowSeen) -> Iterable[tuple[str, str]]:
     for order, channel, status in flow.steps:
         yield f"{channel} {status}{how if order == flow.steps[-1][0] else ''}", _DONE.get(status, "cyan")
     if flow.is_silent:
-        yield "silent, UNKNOWN", "yellow"
+        yield "no more news: UNKNOWN", "yellow"
 
 
 def _ending(flow: FlowSeen) -> str:

@@ -80,6 +80,11 @@ def test_cells_keep_their_table() -> None:
     assert docs.table(("a",), [("x|y <n>",), ("`<n>`",)]).splitlines()[2:] == ["| x\\|y &lt;n> |", "| `<n>` |"]
 
 
+def test_every_key_of_a_rule_has_a_meaning() -> None:
+    """Whoever writes rules finds for each key what it does, not only what may stand there."""
+    assert [line for line in docs.rules().splitlines() if line.startswith("| `") and line.endswith("|  |")] == []
+
+
 # ------------------------------------------------------------------------------------------------------------------ links
 
 
