@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from asyncio import Future
 from collections import defaultdict, deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 
 from connector.errors import KafkaUnavailable, LaneLost
 from connector.ports import Entry, LaneId
@@ -14,12 +14,16 @@ Logs = defaultdict[LaneId, list[Entry | None]]  # None: compacted away
 
 
 class FakeJournal:
-    """Rows land one loop turn after ``append``; with ``held`` they stay in flight until ``land`` or ``lose``."""
+    """Rows land one loop turn after ``append``; with ``held`` they stay in flight until ``land`` or ``lose``.
+
+    ``before_scan``: what happens between a CLAIM and its reading.
+    """
 
     def __init__(self, logs: Logs | None = None) -> None:
         self.logs: Logs = defaultdict(list) if logs is None else logs
         self.held = False
         self.unavailable = False
+        self.before_scan: Callable[[], None] = lambda: None
         self.in_flight: deque[tuple[LaneId, bytes, bytes, Future[int]]] = deque()
 
     def append(self, lane: LaneId, key: bytes, value: bytes) -> Future[int]:
@@ -45,6 +49,7 @@ class FakeJournal:
         self.in_flight.clear()
 
     async def scan(self, lane: LaneId, past: int) -> AsyncIterator[Sequence[Entry]]:
+        self.before_scan()
         position = 0
         while position < len(self.logs[lane]) or position <= past:
             batch, position = self.logs[lane][position : position + 100], min(position + 100, len(self.logs[lane]))

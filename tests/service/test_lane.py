@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from connector.core.model import Doubt, NotSent, RefusalKind, Refused, Rejected
-from tests.service.world import LANE, Process, World
+from tests.service.world import LANE, RULES, Process, World
 
 
 async def test_an_event_is_sent_once_and_reported(world: World) -> None:
@@ -29,6 +29,23 @@ async def test_a_repeat_of_an_event_is_not_sent_again(world: World) -> None:
     assert len(world.outputs("sends")) == 1
     assert world.committed[LANE] == 3
     await process.stop()
+
+
+async def test_a_repeat_of_a_finished_event_is_not_sent_again(world: World) -> None:
+    """Nothing of it is in memory but its place in the journal; before and after a restart."""
+    first = await Process(world).start()
+    record = world.record()
+    flow_id = world.answer(record, "order", Rejected(400, "x"))
+    await first.put(record, world.put(record.value), seconds=10)
+    assert not first.lane.flows
+    await first.put(world.put(record.value), seconds=1)
+    await first.kill()
+    second = await Process(world).start()
+    await second.put(world.put(record.value), seconds=3)
+    assert world.posts(flow_id) == [1]
+    assert world.outcomes() == [("REJECTED", "x")]
+    assert world.committed[LANE] == 4
+    await second.stop()
 
 
 async def test_a_repeat_after_a_restart_is_not_sent_again(world: World) -> None:
@@ -95,6 +112,35 @@ async def test_an_expired_event_is_not_sent(world: World) -> None:
     assert world.provider.posts == []
     assert [event["outcome"] for event in world.outputs("sends")] == ["EXPIRED"]
     assert record.offset == 0
+    await process.stop()
+
+
+async def test_what_the_journal_may_have_forgotten_is_not_sent(world: World) -> None:
+    """However late a rule would still send: an event older than the dedup window may have been sent, and nobody would know."""
+    world.reload(RULES.replace("class: transactional\n", "class: transactional\n    expires_after: 30d\n", 1))
+    process = await Process(world).start()
+    known, forgotten = world.record(), world.record()
+    await process.put(known, seconds=1)
+    world.clock.step(process.policy.dedup_window_ms)
+    await process.put(forgotten, seconds=1)
+    assert world.outcomes() == [("ACCEPTED", None), ("EXPIRED", "expired")]
+    assert world.committed[LANE] == 2
+    await process.stop()
+
+
+async def test_a_wall_clock_set_back_makes_no_lease_longer(world: World) -> None:
+    """The intent is known too late; whatever time the wall clock shows by then, nothing is sent on it."""
+    process = await Process(world).start()
+    record = world.record()
+    process.journal.held = True
+    await process.put(record, seconds=3.2)
+    world.clock.step(-60_000)
+    process.journal.held = False
+    process.journal.land()
+    await world.clock.advance(0.01)
+    assert world.provider.posts == []
+    await world.clock.advance(5)
+    assert world.posts(world.flow_id(record, "order")) == [1]
     await process.stop()
 
 

@@ -120,6 +120,28 @@ async def test_expired_leases_send_nothing(client: HttpClient) -> None:
         assert len(server.peers) <= 2
 
 
+async def test_a_lease_that_ends_in_the_queue_for_a_connection_sends_nothing(client: HttpClient) -> None:
+    """It is asked when the connection is there, not when it was asked for."""
+    answer_now = asyncio.Event()
+
+    async def script(peer: Peer) -> None:
+        while await peer.request():
+            await answer_now.wait()
+            await peer.answer()
+
+    async with RawServer(script) as server:
+        running = [asyncio.create_task(post(client, server.url)) for _ in range(2)]
+        await asyncio.sleep(0)
+        lease = [True]
+        waiting = asyncio.create_task(post(client, server.url, may_start=lambda: lease[0]))
+        await asyncio.sleep(0)
+        lease[0] = False
+        answer_now.set()
+        assert await waiting == failed(sent=False, reason="lease_over")
+        await asyncio.gather(*running)
+        assert len(server.requests) == 2
+
+
 async def test_lease_is_asked_last(client: HttpClient) -> None:
     """Nothing is written before the lease is asked; when it says yes, the request is written before the loop turns."""
     look = asyncio.Event()
