@@ -104,6 +104,7 @@ class Callbacks:
             first.set_result(None)
         if status is not None and (status == _HTTP_OK or (flow.api is Api.OTP and status // 100 == 2)):  # noqa: PLR2004 - 2xx
             provider.ledger.callbacks["ok"] += 1
+            provider.ledger.taken(provider.clock(), flow.api.value, flow.label, str((flow.callback or {}).get("url")), body)
             return
         provider.ledger.callbacks["failed"] += 1
         if flow.api is Api.OTP or not provider.switches.is_on("callback_retries"):

@@ -32,7 +32,7 @@ class Entry:
 
     seq: int
     at: float  # epoch seconds
-    what: str  # token, send, track, search, balance, templates, health, other
+    what: str  # token, send, track, search, balance, templates, health, other; only in the file: callback
     method: str
     path: str
     status: int
@@ -46,11 +46,13 @@ class Entry:
     scenario: str | None = None
     callback_url: str | None = field(default=None, repr=False)
     violations: tuple[str, ...] = ()  # kind, or kind:where
+    body: bytes | None = field(default=None, repr=False)  # of a callback: the JSON document that the client answered with 200
 
     def as_json(self) -> dict[str, Any]:
         """The entry as a ledger line; the recipient with its ``+``."""
         doc = {name: getattr(self, name) for name in self.__slots__}
         doc["recipient"] = None if self.recipient is None else f"+{self.recipient}"
+        doc["body"] = None if self.body is None else orjson.Fragment(self.body)
         return doc
 
 
@@ -95,6 +97,14 @@ class Ledger:
                 self._accepted.setdefault(entry.flow_id, []).append(entry.accepted)
         if self._fd is not None:
             os.write(self._fd, orjson.dumps(entry.as_json(), option=orjson.OPT_APPEND_NEWLINE))
+
+    def taken(self, at: float, api: str, label: str | None, url: str, body: bytes) -> None:
+        """A callback was answered with success: a line of its own in the file, with the document. It is no request: nothing counts it."""
+        if self._fd is None:
+            return
+        flow_id, attempt = attempt_of(label)
+        entry = Entry(self.next_seq(), at, "callback", "POST", "", 200, api, label, flow_id, attempt, callback_url=url, body=body)
+        os.write(self._fd, orjson.dumps(entry.as_json(), option=orjson.OPT_APPEND_NEWLINE))
 
     def accepted_by_flow(self) -> dict[str, list[str]]:
         """``flow_id`` (out of the labels) → tracking ids of its accepted flows: more than one means that a person was messaged twice."""

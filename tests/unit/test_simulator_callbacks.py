@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
+import orjson
 import pytest
 
 from connector.simulator import Faults, recipient_for
 from connector.simulator.callbacks import RETRIES_S
-from tests.unit.simulator_box import OTP, Box, JsonDoc, flow, otp_sms, sms, viber, viber_otp
+from tests.unit.simulator_box import FLOW_ID, OTP, Box, JsonDoc, flow, otp_sms, sms, viber, viber_otp
 
 FALLS_BACK = "viber_expired_sms_ok"
 
@@ -171,3 +173,17 @@ async def test_callback_before_answer() -> None:
     box.advance(10)
     await waiting
     assert box.callbacks.statuses == ["Succeeded"]
+
+
+@pytest.mark.parametrize("status", [200, 503])
+def test_the_ledger_file_tells_which_callbacks_were_taken(tmp_path: Path, status: int) -> None:
+    """One line for each that was answered with success, with the document as it went out; none for a refused one."""
+    box = Box(ledger_file=tmp_path / "ledger.jsonl")
+    box.callbacks.status = status
+    to = recipient_for("viber_ok")
+    box.send(flow(viber(to, label=f"{FLOW_ID}.2"), sms(to, 2), strategy="OnCompletion"))
+    box.advance(20)
+    lines = [orjson.loads(line) for line in (tmp_path / "ledger.jsonl").read_bytes().splitlines()]
+    taken = [(line["flow_id"], line["attempt"], line["body"]) for line in lines if line["what"] == "callback"]
+    assert taken == ([(FLOW_ID, 2, box.callbacks.posts[0][1])] if status == 200 else [])
+    assert all(line["body"] is None for line in lines if line["what"] != "callback")
