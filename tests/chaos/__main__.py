@@ -22,10 +22,11 @@ def main() -> int:
     parser.add_argument("--rate", type=float, default=100.0, help="events per second (default 100)")
     parser.add_argument("--seed", type=int, default=1, help="decides events and faults (default 1)")
     parser.add_argument("--workers", type=int, default=4, help="worker processes (default 4)")
+    parser.add_argument("--calm", action="store_true", help="no faults: how fast is it?")
     parser.add_argument("--report", type=Path, help="write the report there, too")
     parser.add_argument("--keep", action="store_true", help="keep the folder also when all is well")
     given = parser.parse_args()
-    report = Report(seed=given.seed, rate=given.rate, workers=given.workers, minutes=given.minutes)
+    report = Report(seed=given.seed, rate=given.rate, workers=given.workers, minutes=given.minutes, faults=not given.calm)
     folder = Path(tempfile.mkdtemp(prefix="chaos-"))
     try:
         with own_broker() as broker:

@@ -19,28 +19,31 @@ _POLL_S = 0.005
 class Feed(threading.Thread):
     """``produced_ms`` holds when each number was first produced; ``ends`` the next offset of each lane, as far as acknowledged."""
 
-    def __init__(self, bootstrap_servers: str, topic: str, seed: int, rate: float, stop: Callable[[], bool]) -> None:
+    def __init__(self, bootstrap_servers: str, topic: str, seed: int, rate: float, wanted: Callable[[], bool | None]) -> None:
+        """``wanted``: go on? None: for good no more."""
         super().__init__(name="feed", daemon=True)
         self.produced_ms = array("q")
         self.ends: Counter[int] = Counter()
         self.unacked = 0
         self.trouble: BaseException | None = None
         self._bootstrap_servers = bootstrap_servers
-        self._topic, self._seed, self._rate, self._stop_asked = topic, seed, rate, stop
+        self._topic, self._seed, self._rate, self._wanted = topic, seed, rate, wanted
         self._producer = self._new_producer()
 
     def run(self) -> None:
-        """Until asked to stop and everything is acknowledged."""
+        """Until no more is wanted and everything is acknowledged."""
         try:
             self._feed()
         except BaseException as error:  # noqa: BLE001 - carried over to the run, which fails with it
             self.trouble = error
 
     def _feed(self) -> None:
-        begun, again = time.monotonic(), list[int]()
-        while not self._stop_asked():
-            due = int((time.monotonic() - begun) * self._rate)
-            while len(self.produced_ms) < due:
+        due_at, again = time.monotonic(), list[int]()
+        while (wanted := self._wanted()) is not None:
+            if not wanted:
+                due_at = time.monotonic()  # what was held back is not made up for: the rate is a ceiling
+            while due_at < time.monotonic():
+                due_at += 1 / self._rate
                 number = len(self.produced_ms)
                 self.produced_ms.append(time.time_ns() // 1_000_000)
                 if self._put(number):

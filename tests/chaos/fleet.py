@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import resource
 import signal
 import socket
 import subprocess
@@ -137,6 +138,18 @@ class Fleet(Crew):
             if process.poll() is None:
                 self._ask_for_stacks(process)
 
+    def cpu_s(self) -> dict[str, float]:
+        """Processor time by process; ``all`` counts those that are gone, too, and the driver."""
+        pids = {f"worker-{number}": process.pid for number, process in self.workers.items()}
+        if self._simulator is not None:
+            pids["simulator"] = self._simulator.pid
+        if isinstance(self.broker, JavaBroker):
+            pids["broker"] = self.broker.pid
+        spent = {name: _cpu_s(pid) for name, pid in pids.items()}
+        gone, own = resource.getrusage(resource.RUSAGE_CHILDREN), resource.getrusage(resource.RUSAGE_SELF)
+        spent["driver"] = round(own.ru_utime + own.ru_stime, 1)
+        return {**spent, "all": round(sum(spent.values()) + gone.ru_utime + gone.ru_stime, 1)}
+
     def stop_all(self) -> None:
         """SIGTERM to each; note who does not end well."""
         for process in self.workers.values():
@@ -210,6 +223,14 @@ class Fleet(Crew):
         with (self.folder / f"{name}.log").open("ab") as log:
             # A session of its own: Ctrl-C is the driver's alone, which then takes everything down.
             return subprocess.Popen(command, stdout=log, stderr=log, cwd=ROOT, env=environ, start_new_session=True)
+
+
+def _cpu_s(pid: int) -> float:
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0  # gone, or a system that tells it elsewhere
+    return round((int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK"), 1)
 
 
 def _low_port() -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from array import array
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -24,6 +25,7 @@ from tests.chaos.story import NUMBER, story
 from tests.proof.facts import CallbackSeen, ExpectedEvent, Letter, Post, SendSeen, StatusSeen
 
 _AT_ONCE = 2000
+_BATCH_S = 0.2
 _SILENCE_S = 20.0
 _NO_LANE = LaneId("", 0)
 
@@ -121,9 +123,12 @@ def read_topic(bootstrap_servers: str, topic: str) -> Iterator[Message]:
     try:
         left = set(consumer.list_topics(topic, _SILENCE_S).topics[topic].partitions)
         consumer.assign([TopicPartition(topic, number, 0) for number in left])
+        heard_at = time.monotonic()
         while left:
-            messages = consumer.consume(_AT_ONCE, _SILENCE_S)
-            if not messages:
+            messages = consumer.consume(_AT_ONCE, _BATCH_S)
+            if messages:
+                heard_at = time.monotonic()
+            elif time.monotonic() - heard_at > _SILENCE_S:
                 raise TimeoutError(f"{topic}: nothing more came, {len(left)} partitions have no end yet")
             for message in messages:
                 error: KafkaError | None = message.error()

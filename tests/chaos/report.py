@@ -23,6 +23,7 @@ class Report:
     rate: float
     workers: int
     minutes: float
+    faults: bool = True
     broker: str = ""
     timers: str = TIMERS
     events: int = 0
@@ -30,6 +31,7 @@ class Report:
     drain_s: float = 0.0
     check_s: float = 0.0
     most_lag: int = 0
+    cpu_s: Mapping[str, float] = field(default_factory=dict)  # seconds of processor time: of those running at the end, and of all
     truces: int = 0  # how often a lane stood still for so long that the faults had to rest
     deeds: Mapping[str, int] = field(default_factory=dict)
     drops: Mapping[str, int] = field(default_factory=dict)  # lanes dropped, by reason

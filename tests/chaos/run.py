@@ -30,6 +30,8 @@ _TICK_S: Final = 0.05
 _TOLD_EVERY_S: Final = 10.0
 _STUCK_S: Final = 60.0
 _DRAIN_S: Final = 300.0
+_BACKLOG_S: Final = 25.0
+_LEAST_BACKLOG: Final = 1000
 _START_S: Final = 60.0
 _FORGIVING_MS: Final = 2000.0  # how late a busy simulator may note what reached it in time
 _DROPPED: Final = re.compile(rb'"event":"lane_dropped".*?"reason":"(\w+)"|"reason":"(\w+)".*?"event":"lane_dropped"')
@@ -44,7 +46,7 @@ class Run:
         self._feeding = True
         name = self.fleet.name
         self._tail = Tail(broker.bootstrap_servers, name, self.fleet.input, journal_topic(name, self.fleet.input))
-        self._feed = Feed(broker.bootstrap_servers, self.fleet.input, report.seed, report.rate, lambda: not self._feeding)
+        self._feed = Feed(broker.bootstrap_servers, self.fleet.input, report.seed, report.rate, self._wanted)
         self._striker = Striker(self.fleet, self._tail)
         self._begun = time.monotonic()
         self._told_at = 0.0
@@ -57,6 +59,7 @@ class Run:
             self._rage()
             self._feeding = False
             self._drain()
+            self.report.cpu_s = self.fleet.cpu_s()
             self.fleet.stop_all()
             self.fleet.stop_simulator()
             self._tail.close()
@@ -93,7 +96,7 @@ class Run:
         """Strike by the schedule; rest when a lane stands still, and see whether it recovers."""
         begun = self._begun = time.monotonic()
         seconds = self.report.minutes * 60
-        for fault in schedule(self.report.seed, seconds, self.report.workers):
+        for fault in schedule(self.report.seed, seconds, self.report.workers) if self.report.faults else ():
             self._wait(begun + fault.at_s)
             if self._stuck() and not self._truce():
                 return
@@ -122,11 +125,15 @@ class Run:
             if trouble is not None:
                 raise trouble
 
+    def _wanted(self) -> bool | None:
+        """More events? Not while the workers are far behind: an overload is no fault, and its backlog would outlast the run."""
+        return self._lag() < max(_LEAST_BACKLOG, _BACKLOG_S * self.report.rate) if self._feeding else None
+
     def _lag(self) -> int:
         return sum(end - self._tail.committed[lane] for lane, end in self._feed.ends.items())
 
     def _stuck(self) -> list[int]:
-        """Lanes with work whose commits have not moved for a minute."""
+        """Lanes with work that for a minute have neither written a flow's row nor moved their commit."""
         now = time.monotonic()
         return [lane for lane, since in self._lagging_since.items() if now - max(since, self._tail.moved_at.get(lane, 0.0)) > _STUCK_S]
 

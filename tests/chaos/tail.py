@@ -38,7 +38,7 @@ class Tail(threading.Thread):
         self.rows: list[JournalRow] = []
         self.commits: list[Commit] = []
         self.committed: Counter[int] = Counter()
-        self.moved_at: dict[int, float] = {}  # lane → when its commit last rose, monotonic
+        self.moved_at: dict[int, float] = {}  # lane → when a flow's row or a higher commit last came, monotonic
         self.holes = 0
         self.trouble: BaseException | None = None
         self.on_intent: Callable[[Intent], None] | None = None
@@ -116,6 +116,7 @@ class Tail(threading.Thread):
             self.rows.append(JournalRow(lane, offset, at, kind, head.epoch))
             return
         flow = self._same(rows.flow_id_of(key))
+        self.moved_at[partition] = time.monotonic()
         state, attempts = head.state.name, self._same(_attempts(value)) if head.attempt else ()
         self.rows.append(JournalRow(lane, offset, at, RowKind.FLOW, head.epoch, flow, state, head.attempt, head.input_offset, attempts))
         if (head.epoch, offset) >= self._standing.get(flow, (-1, -1)):

@@ -87,21 +87,28 @@ def _safe_since(events: list[ExpectedEvent], stood: dict[str, float]) -> dict[in
 
 
 def keys_keep_their_order(known: Known) -> Iterator[str]:
-    """I7. A flow that was parked before its first POST had released its key."""
+    """I7. Whoever was parked before its first POST, or was in doubt of it when the later one was posted, had released its key.
+
+    (A request can reach a slow provider after the sender has given it up.)
+    """
     groups: dict[tuple[str, bytes, str], list[tuple[int, Post, ExpectedFlow]]] = defaultdict(list)
     for flow_id, (event, flow) in known.flows.items():
         posts = known.posts.get(flow_id)
         if posts and event.key is not None and flow.message_class is not None:
             groups[event.lane, event.key, flow.message_class].append((event.offset, posts[0], flow))
     for (lane, _, message_class), entries in groups.items():
-        earliest = _NEVER
+        earliest: Post | None = None
         for offset, together in groupby(sorted(entries, key=itemgetter(0), reverse=True), key=itemgetter(0)):
             flows = [(post, flow) for _, post, flow in together]  # of one event: among themselves they have no order
             for post, flow in flows:
-                if post.seq > earliest and not _released(known, flow.flow_id, post.at):
+                if earliest is not None and post.seq > earliest.seq and not _released(known, flow.flow_id, post, earliest):
                     yield f"{lane}@{offset} ({message_class}): flow {flow.flow_id} was posted after a later one of its key"
-            earliest = min(earliest, *(post.seq for post, _ in flows))
+            first = min((post for post, _ in flows), key=lambda post: post.seq)
+            earliest = first if earliest is None or first.seq < earliest.seq else earliest
 
 
-def _released(known: Known, flow_id: str, before: float) -> bool:
-    return any(row.state == "PARKED" and row.at <= before + known.facts.skew for row in known.rows.get(flow_id, []))
+def _released(known: Known, flow_id: str, post: Post, later: Post) -> bool:
+    rows = known.rows.get(flow_id, [])
+    skew = known.facts.skew
+    parked = any(row.state == "PARKED" and row.at <= post.at + skew for row in rows)
+    return parked or any(_is_doubt_of(row, post.attempt or 0) and row.at <= later.at + skew for row in rows)

@@ -242,6 +242,17 @@ def test_a_parked_flow_may_be_posted_late() -> None:
     assert problems(_more(facts, "rows", parked)) == []
 
 
+@pytest.mark.parametrize(("at", "found"), [(9500.0, set()), (10_500.0, {"I7"})])
+def test_a_request_that_arrives_after_it_was_given_up_is_not_out_of_order(at: float, found: set[str]) -> None:
+    """In doubt before the later flow of the key was posted: the sender kept the order. In doubt only after that: it did not."""
+    parked = tuple(replace(row, state="NOT_SENT") if row.offset == 11 else row for row in good().rows or ())
+    facts = _changed(replace(good(), rows=parked), "events", 2, flows=(ExpectedFlow("maybe", "rule", "transactional", Fate.SENT, False),))
+    late = _changed(facts, "posts", 2, seq=4)
+    doubt = JournalRow(LANE, 10, at, RowKind.FLOW, 6, "maybe", "DOUBT", 1, 0, ((1, "DOUBT"),))
+    rows = tuple(doubt if row.offset == 10 else row for row in late.rows or ())
+    assert {problem.law for problem in problems(_changed(replace(late, rows=rows), "posts", 3, seq=3))} == found
+
+
 def test_a_flow_left_to_chance_must_still_agree_with_the_provider() -> None:
     """Without a known fate every outcome is right that the provider's ledger bears out."""
     facts = good()
