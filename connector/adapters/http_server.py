@@ -79,6 +79,13 @@ async def _body(request: Request, limits: Limits) -> bytes:
 
 # ----------------------------------------------------------------------------------------------------------------- private
 
+_PATHS = {
+    "/readyz": "are all its lanes served? with the state of each",
+    "/healthz": "does it live? with its version",
+    "/startupz": "was Kafka reached?",
+    "/metrics": "for Prometheus",
+}
+
 Finding = tuple[bool, Mapping[str, object]]
 """Whether all is well, and details for a person: JSON values, nothing personal."""
 
@@ -100,7 +107,7 @@ class Health(Protocol):
 
 
 def admin_app(health: Health, metrics: Metrics, routes: Sequence[BaseRoute] = ()) -> ASGIApp:
-    """``/metrics``, ``/healthz`` (live), ``/readyz``, ``/startupz``, and whatever else is given (the console)."""
+    """``/metrics``, ``/healthz`` (live), ``/readyz``, ``/startupz``, what else is given (the console), and at ``/`` a list of them."""
 
     def probe(ask: Callable[[], Finding]) -> Callable[[Request], Awaitable[Response]]:
         async def endpoint(_request: Request) -> Response:
@@ -114,8 +121,13 @@ def admin_app(health: Health, metrics: Metrics, routes: Sequence[BaseRoute] = ()
         # Rendering thousands of series takes ~20 ms: not on the loop that checks leases.
         return Response(await asyncio.to_thread(metrics.render), media_type=_METRICS_TYPE)
 
+    async def index(_request: Request) -> Response:
+        links = "".join(f'<li><a href="{path}">{path}</a> {meaning}</li>\n' for path, meaning in _PATHS.items())
+        return Response(f"<!doctype html>\n<title>failover-connector</title>\n<ul>\n{links}</ul>\n", media_type="text/html")
+
     probes = {"/healthz": health.live, "/readyz": health.ready, "/startupz": health.started}
-    return Starlette(routes=[Route("/metrics", scrape), *(Route(path, probe(ask)) for path, ask in probes.items()), *routes])
+    own = [Route("/", index), Route("/metrics", scrape), *(Route(path, probe(ask)) for path, ask in probes.items())]
+    return Starlette(routes=[*own, *routes])
 
 
 # ------------------------------------------------------------------------------------------------------------------ server

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -239,3 +240,13 @@ async def test_metrics_are_scraped_as_text() -> None:
         answer = await client.get("/metrics")
     assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
     assert 'failover_events_total{topic="notifications"} 3.0' in answer.text
+
+
+async def test_the_private_ports_first_page_leads_to_all_of_it() -> None:
+    """Whoever opens the address alone finds what is there; each link of the list works."""
+    async with serving(admin_app(Condition(), Metrics())) as (_, client):
+        page = await client.get("/")
+        assert (page.status_code, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
+        links = re.findall(r'href="([^"]+)"', page.text)
+        assert sorted(links) == ["/healthz", "/metrics", "/readyz", "/startupz"]
+        assert {(await client.get(link)).status_code for link in links} <= {200, 503}
