@@ -156,6 +156,7 @@ LANE_LOSSES: Final[Mapping[str, Meaning]] = {
         "nobody knows whether an output event was written", "If it repeats: look at the brokers, and at the rights on the output topics."
     ),
     "gap_unread": Meaning("a gap in the lane's journal could not be read", _BROKERS),
+    "rows_replaced": Meaning("the journal was compacted while it was read; it is read anew", _CLAIMED),
     "row_failed": Meaning("a defect of the connector met a row", "Report it, with the log lines around it."),
     "dead_letter_unavailable": Meaning(
         "a dead letter could not be written", "Look at the dead-letter topic: there? writable? large enough?"
