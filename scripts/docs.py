@@ -13,13 +13,14 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
 
+from connector.cli.schema_asyncapi import asyncapi
 from connector.core.moves import TRANSITIONS, State
 from connector.core.reasons import tables
 from connector.core.words import status_table_markdown
 from connector.logs import EVENTS
 from connector.metrics import markdown_table
 from connector.rules_file import rules_json_schema
-from connector.settings import settings_json_schema
+from connector.settings import Settings, settings_json_schema
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 FILES: Final = ("README.md", *(f"docs/{name}.md" for name in ("events", "how-it-works", "metrics", "reasons", "rules", "settings")))
@@ -46,14 +47,17 @@ def main(arguments: list[str]) -> int:
         return 0
     for path in old:
         print(f"{path.relative_to(ROOT)} is stale; run: python scripts/docs.py")
-    print(f"docs: {len(FILES) - len(old)} of {len(FILES)} files fresh")
+    count = len(FILES) + len(WHOLE)
+    print(f"docs: {count - len(old)} of {count} files fresh")
     return 1 if old else 0
 
 
 def stale() -> dict[Path, str]:
-    """Each file whose generated parts are not what they should be, with its right text."""
+    """Each file that is generated, or whose generated parts are, and is not what it should be; with its right text."""
     paths = [ROOT / name for name in FILES]
-    return {path: fresh for path in paths if (fresh := refreshed(text := path.read_text("utf-8"))) != text}
+    parts = {path: fresh for path in paths if (fresh := refreshed(text := path.read_text("utf-8"))) != text}
+    whole = {ROOT / name: make() for name, make in WHOLE.items()}
+    return parts | {path: text for path, text in whole.items() if not path.exists() or path.read_text("utf-8") != text}
 
 
 def refreshed(text: str) -> str:
@@ -268,6 +272,15 @@ def _by_target(source: State) -> Iterator[tuple[State, list[str]]]:
     targets = sorted(set(TRANSITIONS[source].values()))
     return ((target, [word for word, found in TRANSITIONS[source].items() if found is target]) for target in targets)
 
+
+def topics_document() -> str:
+    """The AsyncAPI document of a connector with the default settings."""
+    nobody = {"application_id": "nobody", "application_secret": "nothing"}
+    defaults = Settings.model_validate({"routee": nobody, "privacy": {"pepper": "of nobody, for no phone"}})
+    return json.dumps(asyncapi(defaults), indent=2, ensure_ascii=False) + "\n"
+
+
+WHOLE: Final[Mapping[str, Callable[[], str]]] = {"docs/asyncapi.json": topics_document}
 
 PARTS: Final[Mapping[str, Callable[[], str]]] = {
     "settings": settings,

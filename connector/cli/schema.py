@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import typer
 
-from connector.cli.options import AsJson, print_json
+from connector.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile, print_json, read_settings
 
 app = typer.Typer(
-    no_args_is_help=True, add_completion=False, help="Print the JSON Schema of the settings or of the rules, for editors and CI."
+    no_args_is_help=True,
+    add_completion=False,
+    help="Print the JSON Schema of the settings or of the rules, for editors and CI; or the AsyncAPI of the topics, for their readers.",
 )
 
 
@@ -25,3 +27,11 @@ def rules(_as_json: AsJson = True) -> None:
     from connector.rules_file import rules_json_schema  # noqa: PLC0415 - keeps --help fast
 
     print_json(rules_json_schema())
+
+
+@app.command()
+def asyncapi(config: ConfigFile = DEFAULT_CONFIG, _as_json: AsJson = True) -> None:
+    """Print the topics as an AsyncAPI 3 document: channels, messages and headers, as these settings make them. No internal topics."""
+    from connector.cli.schema_asyncapi import asyncapi as document  # noqa: PLC0415 - keeps --help fast
+
+    print_json(document(read_settings(config)))
