@@ -12,7 +12,7 @@ from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
-from confluent_kafka import KafkaError, KafkaException, TopicCollection
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._config import ConfigResource
 from confluent_kafka.admin._resource import ResourceType
@@ -20,6 +20,7 @@ from confluent_kafka.cimpl import NewPartitions, NewTopic
 
 from connector.adapters.kafka_client import KafkaOptions, client_config, error_of, library_logger, unavailable
 from connector.adapters.kafka_topics import (
+    REMEMBERING,
     Finding,
     Metadata,
     Role,
@@ -27,6 +28,7 @@ from connector.adapters.kafka_topics import (
     TopicPlan,
     count_of,
     letter_room,
+    lost_journals,
     setting_findings,
     structure_findings,
 )
@@ -40,6 +42,10 @@ _ASK_S: Final = 15.0
 _REACH_S: Final = 5.0  # whoever mistyped an address shall not wait for it; a cluster that is there says what it has long before
 
 _MOCK: Final = "mockCluster"  # how its cluster id begins; it never answers DescribeTopics
+_FORBIDDEN: Final = frozenset({KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED})
+_STARTING: Final = frozenset({KafkaError.COORDINATOR_LOAD_IN_PROGRESS, KafkaError.COORDINATOR_NOT_AVAILABLE, KafkaError.NOT_COORDINATOR})
+# Journals before all that is beside them: whatever fails on the way, a callbacks topic without its journal means a journal that was lost.
+_IN_TURN: Final = (frozenset({Role.INPUT}), frozenset({Role.JOURNAL}), frozenset(Role) - {Role.INPUT, Role.JOURNAL})
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +64,7 @@ class KafkaTopics:
         self._ask_s = ask_s
         self._reach_s = min(ask_s, _REACH_S)
         self._servers = options.bootstrap_servers
+        self._group_id = options.group_id
         try:
             self._admin = AdminClient(client_config(options), logger=library_logger())
         except KafkaException as refused:
@@ -79,8 +86,7 @@ class KafkaTopics:
 
     def ids(self, names: Sequence[str]) -> dict[str, str]:
         """The broker's ids of topics: a topic made anew under the same name has another one. None are told by librdkafka's mock cluster."""
-        cluster = self._ask("asking for the cluster", lambda: self._admin.list_topics(timeout=self._reach_s).cluster_id)
-        if str(cluster).startswith(_MOCK):
+        if self._is_mock():
             return {}
         asked = self._admin.describe_topics(TopicCollection(list(names)), request_timeout=self._ask_s)
         return {name: str(self._wait(f"describing {name}", answer).topic_id) for name, answer in asked.items()}
@@ -101,15 +107,19 @@ class KafkaTopics:
         except KafkaUnavailable:
             return None
 
-    def create(self, plans: Sequence[TopicPlan], *, replication_factor: int = -1, grow: bool = False) -> Created:
-        """Create what is missing, inputs first; with ``grow``, give internal topics as many partitions as their input has.
+    def create(self, plans: Sequence[TopicPlan], *, replication_factor: int = -1, grow: bool = False, anew: bool = False) -> Created:
+        """Create what is missing, inputs first, then journals; with ``grow``, give internal topics as many partitions as their input has.
 
-        Returns when every topic is visible. Raises KafkaUnavailable, also when the broker says no (its reason is in the text).
+        Returns when every topic is visible. Raises KafkaUnavailable, also when the broker says no (its reason is in the text), and
+        ConfigError, before anything is made, when a journal was there once; ``anew``: a person says that it shall be made all the same.
         """
         created: list[str] = []
         grown: list[str] = []
-        for inputs in (True, False):
-            wanted = [plan for plan in plans if (plan.role is Role.INPUT) is inputs]
+        found = self.metadata()
+        if not anew:
+            _refuse(lost_journals(plans, found, self._inputs_read(plans, found)))
+        for roles in _IN_TURN:
+            wanted = [plan for plan in plans if plan.role in roles]
             found = self.metadata()
             missing = [self._sized(plan, plans, found) for plan in wanted if plan.name not in found]
             self._create_now(missing, found, replication_factor)
@@ -154,17 +164,60 @@ class KafkaTopics:
             time.sleep(0.1)
 
     def require(self, plans: Sequence[TopicPlan]) -> None:
-        """``run``'s start-up check, from metadata alone: raises ConfigError when a topic is missing or has another partition count."""
-        wrong = structure_findings(plans, self.metadata())
-        if wrong:
-            raise ConfigError(tuple(Problem(f"topic {finding.topic}", finding.what, finding.remedy) for finding in wrong))
+        """``run``'s start-up check: raises ConfigError for every finding that refuses the start.
+
+        A topic is missing or has another partition count, a journal was lost, or a topic that must remember may forget too early.
+        """
+        found = self.metadata()
+        structure = structure_findings(plans, found, self._inputs_read(plans, found))
+        configs = self._readable_configs([plan.name for plan in plans if plan.role in REMEMBERING and plan.name in found])
+        _refuse([*structure, *setting_findings(plans, found, configs)])
 
     def verify(self, plans: Sequence[TopicPlan]) -> tuple[Finding, ...]:
         """Everything that is wrong, worst first."""
         found = self.metadata()
         configs = self.configs([plan.name for plan in plans if plan.name in found])
-        findings = [*structure_findings(plans, found), *setting_findings(plans, found, configs)]
+        findings = [*structure_findings(plans, found, self._inputs_read(plans, found)), *setting_findings(plans, found, configs)]
         return tuple(sorted(findings, key=lambda finding: list(Severity).index(finding.severity)))
+
+    def _inputs_read(self, plans: Sequence[TopicPlan], found: Mapping[str, Metadata]) -> frozenset[str]:
+        """Of the inputs whose journal is missing: those in which the group has committed offsets."""
+        inputs = {plan.partitions_of for plan in plans if plan.role is Role.JOURNAL and plan.name not in found}
+        places = [TopicPartition(name, number) for name in found if name in inputs for number in range(found[name].partitions)]
+        if not places or self._is_mock():
+            return frozenset()
+        deadline = time.monotonic() + self._ask_s
+        while True:
+            try:
+                offsets = self._group_offsets(places)
+                break
+            except KafkaUnavailable as error:
+                if not _is_starting(error) or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.2)
+        return frozenset(place.topic for place in offsets if place.offset > 0)
+
+    def _group_offsets(self, places: list[TopicPartition]) -> list[TopicPartition]:
+        wanted = [ConsumerGroupTopicPartitions(self._group_id, places)]
+        asked = self._admin.list_consumer_group_offsets(wanted, request_timeout=self._ask_s)
+        return list(self._wait("asking for the group's offsets", asked[self._group_id]).topic_partitions)
+
+    def _readable_configs(self, names: Sequence[str]) -> dict[str, dict[str, str]]:
+        """As ``configs``; nothing where they may not be read, which is told."""
+        if self._is_mock():
+            return {}
+        try:
+            return self.configs(names)
+        except KafkaUnavailable as error:
+            if not isinstance(error.__cause__, KafkaException) or _code(error.__cause__) not in _FORBIDDEN:
+                raise
+            _LOG.warning("settings_unreadable", topics=list(names), reason=str(error))
+            return {}
+
+    def _is_mock(self) -> bool:
+        """librdkafka's mock cluster has no topic settings, and forgets everything at its end."""
+        cluster = self._ask("asking for the cluster", lambda: self._admin.list_topics(timeout=self._reach_s).cluster_id)
+        return str(cluster).startswith(_MOCK)
 
     def _ask(self, doing: str, ask: Callable[[], T]) -> T:
         try:
@@ -177,6 +230,19 @@ class KafkaTopics:
             return answer.result(self._ask_s + 5)
         except (KafkaException, FutureTimeout) as cause:
             raise unavailable(doing, cause, self._servers) from cause
+
+
+def _refuse(findings: Sequence[Finding]) -> None:
+    problems = [
+        Problem(f"topic {finding.topic}", finding.what, finding.remedy) for finding in findings if finding.severity is Severity.REFUSE
+    ]
+    if problems:
+        raise ConfigError(tuple(problems))
+
+
+def _is_starting(error: KafkaUnavailable) -> bool:
+    """The group's coordinator is not up yet, as in a cluster's first minute."""
+    return isinstance(error.__cause__, KafkaException) and _code(error.__cause__) in _STARTING
 
 
 def _code(exception: KafkaException) -> int | None:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from connector.adapters.kafka_client import callbacks_topic, control_topic, journal_topic
 from connector.adapters.kafka_outbox import PRODUCER_ROOM
+from connector.core.resume import BEGIN
 
 HOUR_MS: Final = 3_600_000
 REMEDY: Final = "failover-connector topics create"
 GROW: Final = "failover-connector topics create --grow"
+FORGOTTEN: Final = f"to go on at the committed offsets: {BEGIN}; or give the group a new kafka.group_id"
 
 
 class Role(enum.StrEnum):
@@ -27,6 +29,10 @@ class Role(enum.StrEnum):
     SUPPRESSIONS = "suppressions"
 
 
+REMEMBERING: Final = frozenset({Role.JOURNAL, Role.CALLBACKS})
+"""What the promise rests on."""
+
+
 @dataclass(frozen=True, slots=True)
 class TopicPlan:
     """What one topic must be. ``partitions_of`` names the topic whose partition count it must have; else ``partitions`` (-1: any)."""
@@ -37,6 +43,7 @@ class TopicPlan:
     partitions_of: str | None = None
     config: Mapping[str, str] = field(default_factory=dict)  # as created
     least_retention_ms: int | None = None
+    least_retention_is: str = ""  # what it is made of, for a person
 
 
 class Severity(enum.StrEnum):
@@ -80,12 +87,13 @@ def plan_topics(
 ) -> tuple[TopicPlan, ...]:
     """Every topic of one connector, inputs first. ``longest_flow_ms``: the longest life of a flow (SEMANTICS §2)."""
     journal_ms = dedup_window_ms + longest_flow_ms + 24 * HOUR_MS
+    journal_is = "lane.dedup_window + the longest flow + 24 h"
     plans = [TopicPlan(name, Role.INPUT) for name in notifications]
     for name in notifications:
         journal = journal_config(journal_ms)
-        plans.append(TopicPlan(journal_topic(group_id, name), Role.JOURNAL, -1, name, journal, journal_ms))
+        plans.append(TopicPlan(journal_topic(group_id, name), Role.JOURNAL, -1, name, journal, journal_ms, journal_is))
         callbacks = {"cleanup.policy": "delete", "retention.ms": str(dedup_window_ms), "retention.bytes": "-1"}
-        plans.append(TopicPlan(callbacks_topic(group_id, name), Role.CALLBACKS, -1, name, callbacks, dedup_window_ms))
+        plans.append(TopicPlan(callbacks_topic(group_id, name), Role.CALLBACKS, -1, name, callbacks, dedup_window_ms, "lane.dedup_window"))
     plans.append(TopicPlan(control_topic(group_id), Role.CONTROL, 1, None, {"cleanup.policy": "compact"}))
     plans += [TopicPlan(name, Role.OUTPUT, config={"cleanup.policy": "delete"}) for name in outputs]
     plans.append(TopicPlan(dead_letters, Role.DEAD_LETTERS, config={"cleanup.policy": "delete"}))
@@ -121,17 +129,32 @@ def count_of(plan: TopicPlan, found: Mapping[str, Metadata]) -> int:
     return found[plan.partitions_of].partitions if plan.partitions_of in found else -1
 
 
-def structure_findings(plans: Sequence[TopicPlan], found: Mapping[str, Metadata]) -> list[Finding]:
-    """Missing topics and wrong partition counts."""
-    findings = []
+def structure_findings(plans: Sequence[TopicPlan], found: Mapping[str, Metadata], read: Collection[str] = ()) -> list[Finding]:
+    """Missing topics and wrong partition counts. ``read``: inputs in which the group has committed offsets."""
+    findings = lost_journals(plans, found, read)
+    lost = {finding.topic for finding in findings}
     for plan in plans:
         here, count = found.get(plan.name), count_of(plan, found)
+        if plan.name in lost:
+            continue
         if here is None:
             findings.append(Finding(plan.name, Severity.REFUSE, f"the {plan.role} topic is missing", REMEDY))
         elif count not in {-1, here.partitions}:
             told = f"as {plan.partitions_of}" if plan.partitions_of else "by design"
             remedy = GROW if here.partitions < count else f"delete {plan.name} if it holds nothing of use, then {REMEDY}"
             findings.append(Finding(plan.name, Severity.REFUSE, f"{here.partitions} partitions, must be {count} ({told})", remedy))
+    return findings
+
+
+def lost_journals(plans: Sequence[TopicPlan], found: Mapping[str, Metadata], read: Collection[str]) -> list[Finding]:
+    """Journals that were there once: merely made anew, they would let history be sent again."""
+    called = {plan.partitions_of for plan in plans if plan.role is Role.CALLBACKS and plan.name in found}
+    findings = []
+    for plan in plans:
+        if plan.role is Role.JOURNAL and plan.name not in found and plan.partitions_of in {*read, *called}:
+            sign = "has committed offsets" if plan.partitions_of in read else "has a callbacks topic"
+            what = f"the journal is missing although the group {sign} for {plan.partitions_of}: what was sent is not known any more"
+            findings.append(Finding(plan.name, Severity.REFUSE, what, FORGOTTEN))
     return findings
 
 
@@ -156,7 +179,7 @@ def _policy(plan: TopicPlan, config: Mapping[str, str]) -> list[Wrong]:
     policy = config.get("cleanup.policy", "")
     if wanted is None or set(policy.split(",")) == set(wanted.split(",")):
         return []
-    return [(Severity.FIX, f"cleanup.policy is {policy}, must be {wanted}", _alter(plan, f"cleanup.policy=[{wanted}]"))]
+    return [(_gravity(plan), f"cleanup.policy is {policy}, must be {wanted}", _alter(plan, f"cleanup.policy=[{wanted}]"))]
 
 
 def _retention(plan: TopicPlan, config: Mapping[str, str]) -> list[Wrong]:
@@ -165,12 +188,17 @@ def _retention(plan: TopicPlan, config: Mapping[str, str]) -> list[Wrong]:
         return []
     wrong: list[Wrong] = []
     if 0 <= _number(config, "retention.ms") < least:
-        wrong.append(
-            (Severity.FIX, f"retention.ms is {config['retention.ms']}, must be at least {least}", _alter(plan, f"retention.ms={least}"))
-        )
+        what = f"retention.ms is {config['retention.ms']}, must be at least {least} ({plan.least_retention_is})"
+        wrong.append((_gravity(plan), what, _alter(plan, f"retention.ms={least}")))
     if _number(config, "retention.bytes") >= 0:
-        wrong.append((Severity.FIX, "retention.bytes bounds it by size: rows may go before their time", _alter(plan, "retention.bytes=-1")))
+        what = "retention.bytes bounds it by size: rows may go before their time"
+        wrong.append((_gravity(plan), what, _alter(plan, "retention.bytes=-1")))
     return wrong
+
+
+def _gravity(plan: TopicPlan) -> Severity:
+    """A journal or callbacks topic that forgets too early lets history be sent again: nothing may begin on it."""
+    return Severity.REFUSE if plan.role in REMEMBERING else Severity.FIX
 
 
 def _tuning(plan: TopicPlan, config: Mapping[str, str]) -> list[Wrong]:

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from connector.adapters.kafka_admin import KafkaTopics
     from connector.settings import Settings
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Create or verify the connector's topics.")
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="Create or verify the connector's topics; begin lanes whose journal was lost."
+)
 
 
 @app.command()
@@ -39,6 +41,29 @@ def create(
             sys.stdout.write(f"{word} {name}\n")
     if not done.created and not done.grown:
         sys.stdout.write(f"all {len(plans)} topics are there\n")
+
+
+@app.command()
+def begin(config: ConfigFile = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
+    """Begin at the group's committed offsets where a journal was lost: what was sent, or is in doubt, before them is given up.
+
+    Also for a new group whose offsets were set by hand. Makes missing topics. Lanes with a history are left alone.
+    """
+    import asyncio  # noqa: PLC0415 - keeps --help fast
+
+    from connector import logs  # noqa: PLC0415 - keeps --help fast
+    from connector.cli.topics_begin import begin_lanes  # noqa: PLC0415 - keeps --help fast
+
+    logs.configure("warning", "console")
+    begun = asyncio.run(begin_lanes(read_settings(config)))
+    if as_json:
+        print_json({"created": begun.created.created, "lanes": {str(lane): offset for lane, offset in begun.lanes.items()}})
+        return
+    for name in begun.created.created:
+        sys.stdout.write(f"created {name}\n")
+    for lane, offset in begun.lanes.items():
+        sys.stdout.write(f"{lane} begins at {offset}\n")
+    sys.stdout.write("restart the workers\n" if begun.lanes else "no lane had to be begun\n")
 
 
 @app.command()

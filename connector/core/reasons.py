@@ -155,6 +155,7 @@ LANE_LOSSES: Final[Mapping[str, Meaning]] = {
     "output_unknown": Meaning(
         "nobody knows whether an output event was written", "If it repeats: look at the brokers, and at the rights on the output topics."
     ),
+    "grace_over": Meaning("a stopping process could not write its last rows in `shutdown.grace`", _BROKERS),
     "gap_unread": Meaning("a gap in the lane's journal could not be read", _BROKERS),
     "rows_replaced": Meaning("the journal was compacted while it was read; it is read anew", _CLAIMED),
     "row_failed": Meaning("a defect of the connector met a row", "Report it, with the log lines around it."),

@@ -18,12 +18,13 @@ from connector.services.claim import Claimed, claim
 from connector.services.lane import Lane
 from connector.services.live import Live
 from connector.services.parts import Parts
-from connector.services.stopping import unless
+from connector.services.stopping import unless, within
 
 log = get_logger("keeper")
 _CALLBACKS_AT_ONCE = 256
 _FIRST_BACKOFF_S, _LAST_BACKOFF_S = 0.2, 5.0
 _TURN = 200  # rows queued in one go
+_LAST_ROWS_S = 2.0
 _STEADY_S = 30.0  # a tenure that lasted this long resets the backoff
 
 
@@ -189,7 +190,10 @@ class Keeper:
         await asyncio.shield(lane.lost)
 
     async def _drain(self, lane: Lane, checkpoints: Checkpoints) -> None:
-        """Stop order: intake → what has not begun → what is under way, within the grace time → checkpoint → commit."""
+        """Stop order: intake → what has not begun → what is under way, within the grace time → checkpoint → commit.
+
+        Kafka may be away just then: what it has not acknowledged soon after the grace time is the next owner's to find out.
+        """
         self._enter("draining")
         self.parts.source.hold([self.id], held=True)
         lane.draining = True
@@ -198,6 +202,12 @@ class Keeper:
             for task in tuple(lane.cuttable):
                 task.cancel()
             await self.parts.clock.sleep(0.01)
+        left_s = max(deadline - self.parts.clock.boot(), 0.0)
+        if not await within(self.parts.clock, left_s + _LAST_ROWS_S, self._conclude(checkpoints)):
+            lane.writer.lose("grace_over")
+
+    @staticmethod
+    async def _conclude(checkpoints: Checkpoints) -> None:
         await checkpoints.write()
         await checkpoints.commit()
 

@@ -8,14 +8,16 @@ import uuid
 from pathlib import Path
 
 import pytest
+from confluent_kafka import ConsumerGroupTopicPartitions, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewPartitions, NewTopic
 
 from tests import kafka
+from tests.acceptance.crew import RULES
 from tests.acceptance.test_cli import connector
 
 
-def settings_file(folder: Path, bootstrap_servers: str) -> str:
+def settings_file(folder: Path, bootstrap_servers: str, *, create: bool = False) -> str:
     """A settings file with topics that nobody else has; gives their prefix."""
     prefix = f"t{uuid.uuid4().hex[:8]}"
     (folder / "connector.yaml").write_text(
@@ -23,6 +25,8 @@ def settings_file(folder: Path, bootstrap_servers: str) -> str:
             "kafka": {"bootstrap_servers": bootstrap_servers, "group_id": prefix},
             "topics": {
                 "notifications": [f"{prefix}.in"],
+                "create": create,
+                "replication_factor": 1,
                 **{name: f"{prefix}.{name}" for name in ("sends", "statuses", "dead_letters", "shadow")},
             },
             "routee": {"application_id": "a", "application_secret": "s"},
@@ -62,6 +66,33 @@ def test_create_makes_what_verify_wants(broker: kafka.Broker, tmp_path: Path) ->
     followed = connector("topics", "create", "--grow", folder=tmp_path)
     assert (followed.returncode, followed.stdout.count("grown ")) == (0, 2), followed.stdout
     assert connector("topics", "verify", folder=tmp_path).returncode == 0
+
+
+@pytest.mark.broker
+@pytest.mark.slow
+def test_a_lost_journal_is_begun_on_purpose_only(broker: kafka.Broker, tmp_path: Path) -> None:
+    """``run`` and ``topics create`` refuse with exit code 2 and the command; ``topics begin`` makes it, lane by lane, and once."""
+    prefix = settings_file(tmp_path, broker.bootstrap_servers, create=True)
+    (tmp_path / "rules.yaml").write_text(RULES)
+    admin = AdminClient({"bootstrap.servers": broker.bootstrap_servers})
+    admin.create_topics([NewTopic(f"{prefix}.in", 2, 1)])[f"{prefix}.in"].result(10)
+    assert connector("topics", "create", folder=tmp_path).returncode == 0
+    journal = f"{prefix}.{prefix}.in.journal"
+    Producer({"bootstrap.servers": broker.bootstrap_servers}).produce(f"{prefix}.in", b"one", partition=1)
+    with_offset = ConsumerGroupTopicPartitions(prefix, [TopicPartition(f"{prefix}.in", 1, 1)])
+    admin.alter_consumer_group_offsets([with_offset])[prefix].result(10)
+    admin.delete_topics([journal])[journal].result(10)
+
+    for command in (("topics", "create"), ("run", "--role", "worker")):
+        refused = connector(*command, folder=tmp_path)
+        assert refused.returncode == 2, refused.stderr
+        assert f"topic {journal}: the journal is missing although the group has committed offsets" in refused.stderr
+        assert "failover-connector topics begin" in refused.stderr
+    assert '"event":"start_refused"' in refused.stderr
+
+    begun = connector("topics", "begin", "--json", folder=tmp_path)
+    assert (begun.returncode, json.loads(begun.stdout)) == (0, {"created": [journal], "lanes": {f"{prefix}.in/1": 1}}), begun.stderr
+    assert connector("topics", "begin", folder=tmp_path).stdout == "no lane had to be begun\n"
 
 
 @pytest.mark.slow

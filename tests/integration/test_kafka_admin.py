@@ -5,10 +5,11 @@ from __future__ import annotations
 import uuid
 
 import pytest
+from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
 
 from connector.adapters.kafka_admin import KafkaTopics
 from connector.adapters.kafka_client import KafkaOptions
-from connector.adapters.kafka_topics import Role, Severity, TopicPlan, plan_topics
+from connector.adapters.kafka_topics import Role, Severity, TopicPlan, journal_config, plan_topics
 from connector.errors import ConfigError, KafkaUnavailable
 from tests.conftest import NewTopicName
 from tests.kafka import Broker
@@ -70,7 +71,7 @@ def test_a_grown_input_refuses_until_grown(topics: KafkaTopics, topic: NewTopicN
     """More input partitions than journal partitions: refused with the remedy, and fine after ``--grow``."""
     wanted = plans(stem)
     topic(name=f"{stem}.in", partitions=3)
-    topic(name=f"group-{stem}.{stem}.in.journal", partitions=2)
+    topic(name=f"group-{stem}.{stem}.in.journal", partitions=2, config=journal_config(5 * DAY_MS))
     topics.create(wanted, replication_factor=1)
     with pytest.raises(ConfigError, match="topics create --grow"):
         topics.require(wanted)
@@ -86,10 +87,49 @@ def test_wrong_settings_are_found(topics: KafkaTopics, topic: NewTopicName, stem
     topic(name=journal, config={"retention.ms": "1000", "retention.bytes": "1000000"})
     topics.create(plans(stem), replication_factor=1)
     found = " ".join(
-        finding.what for finding in topics.verify(plans(stem)) if finding.topic == journal and finding.severity is Severity.FIX
+        finding.what for finding in topics.verify(plans(stem)) if finding.topic == journal and finding.severity is not Severity.NOTE
     )
     for word in ("cleanup.policy", "retention.ms", "retention.bytes", "message.timestamp.type"):
         assert word in found
+
+
+@pytest.mark.broker
+@pytest.mark.parametrize("kind", ["journal", "callbacks"])
+def test_what_must_remember_and_may_forget_refuses_the_start(topics: KafkaTopics, topic: NewTopicName, stem: str, kind: str) -> None:
+    """Retention below what the dedup window and the flows need: nothing begins on it, and the setting to alter is named."""
+    topic(name=f"{stem}.in")
+    topic(name=f"group-{stem}.{stem}.in.journal", config=journal_config(4 * DAY_MS) if kind == "journal" else {})
+    if kind == "callbacks":
+        topic(name=f"group-{stem}.{stem}.in.callbacks", config={"retention.ms": "1000"})
+    topics.create(plans(stem), replication_factor=1)
+    with pytest.raises(ConfigError, match=rf"retention\.ms .*\n.*hint: kafka-configs.sh .*{kind}"):
+        topics.require(plans(stem))
+
+
+@pytest.mark.broker
+def test_a_lost_journal_is_not_made_anew(topics: KafkaTopics, topic: NewTopicName, stem: str) -> None:
+    """Deleted while the group has committed offsets: neither created nor started on, and verify tells; only ``anew`` makes it."""
+    wanted, journal = plans(stem), f"group-{stem}.{stem}.in.journal"
+    topic(name=f"{stem}.in", partitions=2)
+    topics.create(wanted, replication_factor=1)
+    committed = [TopicPartition(f"{stem}.in", 1, 7)]
+    asked = topics._admin.alter_consumer_group_offsets([ConsumerGroupTopicPartitions(f"group-{stem}", committed)])
+    asked[f"group-{stem}"].result(20)
+    topics.require(wanted)
+    for name in (journal, f"group-{stem}.{stem}.in.callbacks"):
+        topics._admin.delete_topics([name])[name].result(20)
+    while journal in topics.metadata():
+        pass
+    of_group = KafkaTopics(KafkaOptions(topics._servers, f"group-{stem}"))
+    with pytest.raises(ConfigError, match="topics begin"):
+        of_group.create(wanted)
+    with pytest.raises(ConfigError, match="topics begin"):
+        of_group.require(wanted)
+    assert journal not in topics.metadata()
+    told = [finding for finding in of_group.verify(wanted) if finding.topic == journal]
+    assert [(finding.severity, "committed offsets" in finding.what) for finding in told] == [(Severity.REFUSE, True)]
+    assert journal in of_group.create(wanted, replication_factor=1, anew=True).created
+    of_group.require(wanted)
 
 
 @pytest.mark.broker

@@ -176,3 +176,27 @@ async def test_a_calm_start_has_nothing_to_report(world: World) -> None:
     assert events(told, "restart_report") == []
     assert events(told, "lane_claimed")[0]["classes"] == {}
     await second.stop()
+
+
+@pytest.mark.parametrize("open_post", [False, True])
+async def test_a_stop_does_not_wait_for_kafka_for_ever(world: World, open_post: bool) -> None:
+    """Rows that are not acknowledged: the stop ends soon after its grace time, and the next owner finds out."""
+    process = await Process(world).start()
+    record = world.record()
+    world.provider.answering.clear()
+    if open_post:
+        await process.put(record, seconds=1)
+    process.journal.held = True
+    if not open_post:
+        await process.put(record, seconds=1)
+    world.provider.answering.set()
+    began = world.clock.boot()
+    await process.stop()
+    assert world.clock.boot() - began < 9  # a grace of 5 s
+    assert process.value("lane_drops_total", reason="grace_over") == 1
+    assert world.committed.get(LANE, 0) == int(open_post)  # an INTENT that stands is the next owner's
+    second = await Process(world).start()
+    await world.clock.advance(300)
+    assert [event["outcome"] for event in world.outputs("sends")] == ["ACCEPTED"]
+    assert len(world.provider.accepted[world.flow_id(record, "order")]) == 1
+    await second.stop()

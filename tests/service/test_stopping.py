@@ -1,4 +1,4 @@
-"""Waiting that a stop ends."""
+"""Waiting that a stop, or time, ends."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from connector.services.stopping import unless
-from tests.fakes.clock import settle
+from connector.services.stopping import unless, within
+from tests.fakes.clock import FakeClock, settle
 
 
 class Work:
@@ -56,3 +56,22 @@ async def test_whoever_waits_can_be_cancelled() -> None:
     with pytest.raises(asyncio.CancelledError):
         await waiting
     assert work.ended == "cancelled"
+
+
+async def test_work_within_its_time_comes_to_its_end() -> None:
+    """True, and its error is the caller's."""
+    work, clock = Work(), FakeClock()
+    work.go.set()
+    assert await within(clock, 1.0, work.run())
+    with pytest.raises(ZeroDivisionError):
+        await within(clock, 1.0, asyncio.to_thread(lambda: 1 // 0))
+
+
+async def test_work_beyond_its_time_is_cut() -> None:
+    """False, once the work has ended by its cancellation; not a moment before its time."""
+    work, clock = Work(), FakeClock()
+    waiting = asyncio.create_task(within(clock, 5.0, work.run()))
+    await clock.advance(4.9)
+    assert not waiting.done()
+    await clock.advance(0.2)
+    assert (await waiting, work.ended) == (False, "cancelled")

@@ -6,7 +6,17 @@ from dataclasses import replace
 
 import pytest
 
-from connector.adapters.kafka_topics import Finding, Metadata, Role, Severity, TopicPlan, plan_topics, setting_findings, structure_findings
+from connector.adapters.kafka_topics import (
+    Finding,
+    Metadata,
+    Role,
+    Severity,
+    TopicPlan,
+    lost_journals,
+    plan_topics,
+    setting_findings,
+    structure_findings,
+)
 
 HOUR_MS = 3_600_000
 PLANS = plan_topics(
@@ -60,12 +70,33 @@ def test_topics_as_planned_have_no_findings() -> None:
 
 @pytest.mark.parametrize("missing", [plan.name for plan in PLANS])
 def test_a_missing_topic_refuses_the_start(missing: str) -> None:
-    """Each topic is needed; the remedy is the command that makes it."""
+    """Each topic is needed; the remedy is the command that makes it (a journal's only while nothing beside it was made)."""
     found = shown()
     del found[missing]
+    if missing == "g.in.journal":
+        del found["g.in.callbacks"]
     (finding,) = [finding for finding in structure_findings(PLANS, found) if finding.topic == missing]
     assert finding.severity is Severity.REFUSE
     assert finding.remedy == "failover-connector topics create"
+
+
+@pytest.mark.parametrize("missing", [("g.in.journal",), ("g.in.journal", "g.in.callbacks")])
+def test_a_journal_that_was_there_once_is_not_simply_made_anew(missing: tuple[str, ...]) -> None:
+    """Committed offsets, or a callbacks topic, tell of it: the remedy is the command by which a person takes it upon himself."""
+    found = {name: metadata for name, metadata in shown().items() if name not in missing}
+    told = {finding.topic: finding for finding in structure_findings(PLANS, found, frozenset({"in"}))}
+    assert set(told) == set(missing)
+    assert told["g.in.journal"].severity is Severity.REFUSE
+    assert "topics begin" in told["g.in.journal"].remedy
+    assert "committed" in told["g.in.journal"].what
+    beside = [finding.topic for finding in lost_journals(PLANS, found, frozenset())]
+    assert beside == (["g.in.journal"] if "g.in.callbacks" in found else [])
+
+
+def test_a_new_input_of_a_group_at_work_is_no_loss() -> None:
+    """Another input's committed offsets and callbacks say nothing about this one's journal."""
+    plans = plan_topics("g", ["in", "more"], outputs=[], dead_letters="dead", dedup_window_ms=HOUR_MS, longest_flow_ms=HOUR_MS)
+    assert lost_journals(plans, shown() | {"more": Metadata(3, 3)}, frozenset({"in"})) == []
 
 
 @pytest.mark.parametrize(("count", "remedy"), [(5, "topics create --grow"), (7, "delete g.in.journal")])
@@ -79,13 +110,13 @@ def test_other_partition_counts_refuse_the_start(count: int, remedy: str) -> Non
 @pytest.mark.parametrize(
     ("changed", "severity"),
     [
-        ({"topic": "g.in.journal", "cleanup__policy": "delete"}, Severity.FIX),
-        ({"topic": "g.in.journal", "retention__ms": str(96 * HOUR_MS)}, Severity.FIX),
-        ({"topic": "g.in.journal", "retention__bytes": "1000000000"}, Severity.FIX),
+        ({"topic": "g.in.journal", "cleanup__policy": "delete"}, Severity.REFUSE),
+        ({"topic": "g.in.journal", "retention__ms": str(96 * HOUR_MS)}, Severity.REFUSE),
+        ({"topic": "g.in.journal", "retention__bytes": "1000000000"}, Severity.REFUSE),
         ({"topic": "g.in.journal", "message__timestamp__type": "CreateTime"}, Severity.FIX),
         ({"topic": "g.in.journal", "segment__ms": "1000"}, Severity.NOTE),
         ({"topic": "g.in.journal", "unclean__leader__election__enable": "true"}, Severity.FIX),
-        ({"topic": "g.in.callbacks", "retention__ms": "1000"}, Severity.FIX),
+        ({"topic": "g.in.callbacks", "retention__ms": "1000"}, Severity.REFUSE),
         ({"topic": "g.control", "cleanup__policy": "delete"}, Severity.FIX),
         ({"topic": "sends", "cleanup__policy": "compact"}, Severity.FIX),
         ({"topic": "sends", "min__insync__replicas": "1"}, Severity.FIX),
