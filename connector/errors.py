@@ -78,7 +78,7 @@ class KafkaUnavailable(Retriable):
 
 
 class LaneLost(ConnectorError):
-    """Fenced, or the fate of a row is unknown (lane-protocol 1.3). ``reason`` is a bounded word for the metric."""
+    """Fenced, or the fate of a row is unknown. ``reason`` is a bounded word for the metric."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)

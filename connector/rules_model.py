@@ -1,4 +1,4 @@
-"""The shape of a rules file (PUBLIC.md, Rules): keys, kinds of values, closed lists of words. What they mean is checked in ``core``.
+"""The shape of a rules file (docs/rules.md): keys, kinds of values, closed lists of words. What they mean is checked in ``core``.
 
 Also where the JSON Schema for editors comes from. ``core`` compiles the plain data, so these models only judge it.
 """

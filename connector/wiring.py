@@ -143,7 +143,7 @@ def throttle(settings: Settings, clock: Clock, metrics: Metrics) -> Throttle:
 
 
 def share_of(settings: Settings, partitions: Mapping[str, int]) -> Callable[[frozenset[LaneId]], float]:
-    """What part (0…1) of the account's rate a set of lanes is owed, by their topics' weights (SEMANTICS §7)."""
+    """What part (0…1) of the account's rate a set of lanes is owed, by their topics' weights."""
     weights = settings.topics.notifications
     total = sum(weight * partitions[topic] for topic, weight in weights.items())
     return lambda lanes: sum(weights[lane.topic] for lane in lanes) / total

@@ -1,4 +1,4 @@
-"""Output events to bytes and back (PUBLIC.md, Outputs)."""
+"""Output events to bytes and back (docs/events.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""HTTP out: one request in one write, exactly once, with an exact answer to "was it sent?" (SEMANTICS §3).
+"""HTTP out: one request in one write, exactly once, with an exact answer to "was it sent?" (docs/how-it-works.md).
 
 No retry, no redirect, no pipelining, no cookies, no proxy from the environment. ``sent`` of a ``Failure``:
 

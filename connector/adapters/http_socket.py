@@ -1,4 +1,4 @@
-"""Opening sockets from which a request leaves at once or not at all: resolve, connect, tunnel (SEMANTICS §3, Sockets)."""
+"""Opening sockets from which a request leaves at once or not at all: resolve, connect, tunnel (docs/how-it-works.md)."""
 
 from __future__ import annotations
 

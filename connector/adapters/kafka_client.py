@@ -115,7 +115,7 @@ _SILENT: Final = frozenset(
 )
 
 MESSAGE_TIMEOUT_MS: Final = 60_000
-"""At least 30 s: a shorter one turns a broker's restart into dropped lanes (lane-protocol 1.1, 3c)."""
+"""At least 30 s: a shorter one turns a broker's restart into dropped lanes."""
 MAX_REQUEST_BYTES: Final = 64_000_000
 """What the client lets through; the topic's own limit decides. Batches stay within ``batch.size`` (1 MB), as every topic takes them."""
 

@@ -26,7 +26,7 @@ class KafkaJournal:
         return self._producer.produce(self._topic(lane), lane.partition, key, value, failed=LaneLost)
 
     async def scan(self, lane: LaneId, past: int) -> AsyncIterator[Sequence[Entry]]:
-        """All rows, from the log's start until the position is beyond ``past`` and the end was reported (lane-protocol 1.2, step 2).
+        """All rows, from the log's start until the position is beyond ``past`` and the end was reported.
 
         Raises KafkaUnavailable when the broker is silent, LaneRefused when there is no such journal.
         """

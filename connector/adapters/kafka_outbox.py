@@ -104,7 +104,7 @@ class KafkaOutbox:
 
 
 class KafkaDeadLetters:
-    """Records that can never be processed, whole, with the reason in their headers (SEMANTICS §8)."""
+    """Records that can never be processed, whole, with the reason in their headers."""
 
     def __init__(
         self,
@@ -164,7 +164,7 @@ class KafkaCallbackSink:
 
 
 def letter_headers(letter: DeadLetter) -> tuple[tuple[str, bytes], ...]:
-    """The headers of SEMANTICS §8, as text. A replayed record's original coordinates and replay number stay what they were."""
+    """The headers of docs/events.md, as text. A replayed record's original coordinates and replay number stay what they were."""
     record = letter.record
     error = _ERRORS.get(letter.stage, "connector.errors.Unbuildable")
     texts = {

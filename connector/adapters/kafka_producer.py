@@ -2,7 +2,7 @@
 
 ``produce`` only queues, in call order, on the event loop. One thread polls librdkafka and hands its delivery reports over in one
 ``call_soon_threadsafe`` per batch, in offset order per partition. A fatal error ends the *session*: everything not yet reported fails,
-and a new producer takes over (lane-protocol 1.1).
+and a new producer takes over.
 """
 
 from __future__ import annotations

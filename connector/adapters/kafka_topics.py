@@ -85,7 +85,7 @@ def plan_topics(
     dedup_window_ms: int,
     longest_flow_ms: int,
 ) -> tuple[TopicPlan, ...]:
-    """Every topic of one connector, inputs first. ``longest_flow_ms``: the longest life of a flow (SEMANTICS §2)."""
+    """Every topic of one connector, inputs first. ``longest_flow_ms``: the longest life of a flow."""
     journal_ms = dedup_window_ms + longest_flow_ms + 24 * HOUR_MS
     journal_is = "lane.dedup_window + the longest flow + 24 h"
     plans = [TopicPlan(name, Role.INPUT) for name in notifications]
@@ -103,7 +103,7 @@ def plan_topics(
 
 
 def journal_config(retention_ms: int) -> dict[str, str]:
-    """A journal's settings (SEMANTICS §2)."""
+    """A journal's settings."""
     return {
         "cleanup.policy": "compact,delete",
         "retention.ms": str(retention_ms),
@@ -117,7 +117,7 @@ def journal_config(retention_ms: int) -> dict[str, str]:
 
 
 def letter_room(plans: Sequence[TopicPlan], configs: Mapping[str, Mapping[str, str]]) -> int:
-    """The ``max.message.bytes`` that dead letters need: the largest input's, and room for their headers (SEMANTICS §8)."""
+    """The ``max.message.bytes`` that dead letters need: the largest input's, and room for their headers."""
     inputs = [plan.name for plan in plans if plan.role is Role.INPUT and plan.name in configs]
     return max((_number(configs[name], "max.message.bytes") for name in inputs), default=0) + PRODUCER_ROOM
 

@@ -24,7 +24,7 @@ PATHS = {
     Api.TRANSACTIONAL: "/failover/transactional",
     Api.OTP: "/failover-otp/otp/send-failover",
 }
-"""Contract §2, §3, §4."""
+"""Routee's documentation: Standard Failover, Transactional Failover, OTP Failover."""
 
 _HEADERS = b"content-type: application/json\r\naccept: application/json\r\naccept-encoding: identity\r\n"
 _FEWEST_READS = 4
@@ -111,7 +111,7 @@ class Routee:
         return await self._tracking.search(api, recipient, since_ms, until_ms)
 
     async def templates(self) -> JsonObject | Unanswered:
-        """The OTP templates (contract §7), raw."""
+        """The OTP templates (Routee's documentation: OTP templates), raw."""
         return await self._tracking.templates()
 
     async def balance(self) -> bool | Unanswered:

@@ -1,4 +1,4 @@
-"""Access tokens (contract §1): one request at a time, renewed before they end, never asked for in a storm."""
+"""Access tokens (Routee's documentation: authentication): one request at a time, renewed before they end, never asked for in a storm."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def _read(reply: Reply, now: float) -> _Held | None:
 
 
 def _life_s(expires_in: object) -> float:
-    """``expires_in`` as seconds within sane bounds; a re-issued token comes with what is left of its life (contract §1)."""
+    """``expires_in`` as seconds within sane bounds; a re-issued token comes with what is left of its life."""
     try:
         told = float(str(expires_in)) if not isinstance(expires_in, bool) else UNTOLD_S
     except ValueError:

@@ -1,4 +1,4 @@
-"""Asking Routee: what became of a flow, which flows a phone has, and a few things a person wants to know (contract §5, §6, §7, §11)."""
+"""Asking Routee: what became of a flow, which flows a phone has, and a few things a person wants to know."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class RouteeTracking:
         self._reads = reads
 
     async def flow(self, api: Api, tracking_id: str) -> FlowReport | Unanswered:
-        """The flow's present state (contract §5.1, §6.1)."""
+        """The flow's present state (Routee's documentation: tracking, OTP tracking)."""
         place = _OTP_FLOWS if api is Api.OTP else _STANDARD_FLOWS
         answer = await self._reads.ask(api, f"{place}/{quote(tracking_id, safe='')}")
         if isinstance(answer, Unanswered):
@@ -104,7 +104,7 @@ class RouteeTracking:
         return tuple(flow for flow in found if flow.created_at_ms is None or since_ms <= flow.created_at_ms <= until_ms)
 
     async def templates(self) -> JsonObject | Unanswered:
-        """The OTP templates (contract §7), raw: the shape is unknown. An array comes as ``{"templates": [...]}``."""
+        """The OTP templates, raw: the shape is unknown. An array comes as ``{"templates": [...]}``."""
         answer = await self._reads.ask(Api.OTP, "/failover-otp/otp/templates")
         if isinstance(answer, Unanswered):
             return answer
@@ -114,7 +114,7 @@ class RouteeTracking:
         return document if isinstance(document, dict) else Unanswered("unparsable", answer.status)
 
     async def balance(self) -> bool | Unanswered:
-        """Whether the account has money left (contract §11)."""
+        """Whether the account has money left (Routee's documentation: limits and balance)."""
         answer = await self._reads.ask(Api.STANDARD, "/accounts/me/balance")
         if isinstance(answer, Unanswered):
             return answer
@@ -133,7 +133,7 @@ class RouteeTracking:
     # -------------------------------------------------------------------------------------------------------------- pages
 
     async def _standard_flows(self, api: Api, phone: str, since_ms: int, until_ms: int) -> Sequence[FlowReport] | Unanswered:
-        """Contract §5.3. The filter's container is not documented: an array, else (400) the bare object, else the whole window."""
+        """The filter's container is not documented: an array, else (400) the bare object, else the whole window."""
         condition = {"fieldName": "to", "searchOperator": "is", "searchTerm": phone}
         window: Query = {"dateStart": _minute(since_ms), "dateEnd": _minute(until_ms), "size": PAGE_SIZE}
         flows: Sequence[FlowReport] | Unanswered = ()
@@ -149,7 +149,7 @@ class RouteeTracking:
         return await _all_pages(lambda page, _: self._reads.ask(api, _STANDARD_FLOWS, {**window, "page": page}, body))
 
     async def _otp_flows(self, phone: str) -> Sequence[FlowReport] | Unanswered:
-        """Contract §6.2: no window; an item may be a flow or a single delivery."""
+        """The OTP list knows no window; an item may be a flow or a single delivery."""
         query: Query = {"phone_number": phone, "limit": PAGE_SIZE}
         flows = await _all_pages(lambda _, offset: self._reads.ask(Api.OTP, _OTP_FLOWS, {**query, "offset": offset}))
         return flows if isinstance(flows, Unanswered) else _to_phone(flows, phone, is_filtered=True)
@@ -212,5 +212,5 @@ def _ceiling(moment_ms: int) -> int:
 
 
 def _minute(moment_ms: int) -> str:
-    """Minute precision with ``Z``, as the contract's example (§5.3)."""
+    """Minute precision with ``Z``, as the documentation's example."""
     return dt.datetime.fromtimestamp(moment_ms / 1000, dt.UTC).strftime("%Y-%m-%dT%H:%MZ")

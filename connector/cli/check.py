@@ -76,7 +76,7 @@ def checked(config: Path, problems: list[Problem], warnings: list[Problem]) -> R
 
 
 def _too_long(settings: Settings, table: RoutingTable) -> Iterator[Problem]:
-    """Rules whose flows can outlive the memory of their event (SEMANTICS §1: a repeat would be sent again)."""
+    """Rules whose flows can outlive the memory of their event (a repeat would be sent again)."""
     from connector.settings import milliseconds  # noqa: PLC0415 - keeps --help fast
 
     window = milliseconds(settings.lane.dedup_window)

@@ -1,4 +1,4 @@
-"""An Avro schema as the JSON Schema of the same event in JSON (PUBLIC.md, Outputs): times ISO 8601, amounts decimal texts."""
+"""An Avro schema as the JSON Schema of the same event in JSON (docs/events.md): times ISO 8601, amounts decimal texts."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The signed path of a callback URL: whoever calls it knew it, and it says which attempt of which flow on which lane it belongs to.
 
-Routee signs nothing (contract §8.1), so the URL itself is the proof: the claim and its HMAC-SHA256, cut to 128 bits. The token names
+Routee signs nothing, so the URL itself is the proof: the claim and its HMAC-SHA256, cut to 128 bits. The token names
 no person: topic, partition, flow id, attempt and the event's digest. ``kid`` tells keys apart, so that two can live while they rotate:
 the first key mints, all verify.
 """

@@ -1,4 +1,4 @@
-"""Which of the three sends a rule needs: the decision table of routee/which-api.txt.
+"""Which of the three sends a rule needs: the decision table of docs/rules.md.
 
 ======================================================  ======================
 the flow has                                            send

@@ -1,4 +1,4 @@
-"""The lane protocol without I/O (lane-protocol 1.2, 1.3): what a claimant concludes from the journal, and which own rows are valid.
+"""The lane protocol without I/O (docs/how-it-works.md): what a claimant concludes from the journal, and which own rows are valid.
 
 Values in, verdicts out, so that a random walk can drive it as it drives the model.
 """

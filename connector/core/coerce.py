@@ -67,7 +67,7 @@ def first(document: Mapping[str, Any], *names: str) -> object | None:
 
 
 def unwrap(document: object) -> Mapping[str, Any] | None:
-    """The root object, also out of a one-element array (contract §5.1, traps)."""
+    """The root object, also out of a one-element array (Routee's documentation: tracking)."""
     if isinstance(document, list) and len(document) == 1:
         document = document[0]
     return document if isinstance(document, dict) else None
@@ -132,7 +132,7 @@ def money(value: object) -> Decimal | None:
 
 
 def time_ms(value: object) -> int | None:
-    """ISO 8601 to epoch milliseconds: 0 to 9 digits of a second, seconds optional, no zone means UTC (contract §12, 27)."""
+    """ISO 8601 to epoch milliseconds: 0 to 9 digits of a second, seconds optional, no zone means UTC."""
     match = _TIME.fullmatch(value.strip()) if isinstance(value, str) else None
     if match is None:
         return None
@@ -147,7 +147,7 @@ def time_ms(value: object) -> int | None:
 
 
 def digits(phone: str) -> str:
-    """A phone's ASCII digits, for comparing (contract §12, 21)."""
+    """A phone's ASCII digits, for comparing."""
     return "".join(char for char in phone if char in "0123456789")
 
 

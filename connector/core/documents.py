@@ -1,6 +1,6 @@
 """The provider's documents, of every shape, as one ``FlowReport``.
 
-Create answers (contract §2.8, §3.3, §4.5), tracking (§5.1, old and new revision), callbacks (§8.1, old and new) and OTP documents (§6.1)
+Create answers, tracking (old and new revision), callbacks (old and new) and OTP documents
 share one tolerant parser: what is there is read under any of its known names, what is missing is left out, nothing raises.
 """
 
@@ -74,7 +74,7 @@ def parse_flow(document: object) -> FlowReport | None:
 
 
 def _entries(root: Entry) -> tuple[list[Entry], bool]:
-    """The document's steps, raw; and whether the document itself is one step (a delivery of the OTP list, whose shape is unknown: §6.2)."""
+    """The document's steps, raw; and whether the document itself is one step (a delivery of the OTP list, whose shape is unknown)."""
     for name in ("messages", "steps", "flow"):
         if entries := objects(root.get(name), _MAX_ENTRIES):
             return entries, False
@@ -247,7 +247,7 @@ def _unknown_words(word: str | None, steps: Sequence[_Step]) -> Iterator[str]:
 
 
 def page_items(document: object) -> tuple[list[object], bool] | None:
-    """Items of one search page and whether it is the last: Spring's page (§5.3) or the OTP list (§6.2).
+    """Items of one search page and whether it is the last: Spring's page or the OTP list.
 
     None for anything else, and for a page that contradicts itself (empty while it counts items): such an answer proves nothing. A page
     that does not say whether it is the last one is so only when it is empty.

@@ -1,4 +1,4 @@
-"""A flow in doubt: what a complete search proves, when "not there" counts, and what follows (SEMANTICS §4, lane protocol 1.4)."""
+"""A flow in doubt: what a complete search proves, when "not there" counts, and what follows (docs/how-it-works.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Durations, rates and sizes as people write them: ``500ms 5s 10m 2h 3d``, ``100/s``, ``64MB`` (PUBLIC.md, Settings)."""
+"""Durations, rates and sizes as people write them: ``500ms 5s 10m 2h 3d``, ``100/s``, ``64MB`` (docs/settings.md)."""
 
 from __future__ import annotations
 

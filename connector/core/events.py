@@ -1,4 +1,4 @@
-"""The bodies of SendEvent and StatusEvent (PUBLIC.md, Outputs): every field, in order, absent ones null.
+"""The bodies of SendEvent and StatusEvent (docs/events.md): every field, in order, absent ones null.
 
 They wait in journal rows until they are acknowledged, so they are JSON-able: times are epoch milliseconds, money is decimal text,
 and ``recipient`` is null until the event goes out.

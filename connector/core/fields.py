@@ -210,7 +210,7 @@ def uuid(text: str) -> Complaint | None:
 
 
 def sms_sender(text: str) -> Complaint | None:
-    """Numeric up to 16 digits without +, or alphanumeric up to 11 (contract 2.2)."""
+    """Numeric up to 16 digits without +, or alphanumeric up to 11 (Routee's documentation: Standard Failover)."""
     if not text.strip():
         return Complaint("FIELD_EMPTY", "the sender is empty")
     if text.isascii() and text.isdigit():

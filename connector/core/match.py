@@ -1,4 +1,4 @@
-r"""The structural condition of a rule: which events it is for (PUBLIC.md, Rules).
+r"""The structural condition of a rule: which events it is for (docs/rules.md).
 
 Equal · [any of] · ``"prefix*"`` (``\*`` is a star) · {gte, gt, lte, lt} · {exists: true|false}; fields nested or dotted. A missing field,
 null included, does not match. Numbers and texts are never equal; true and false are no numbers.

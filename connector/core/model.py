@@ -44,7 +44,7 @@ class Channel(enum.StrEnum):
 
 
 class InDoubt(enum.StrEnum):
-    """What to do with a flow that is conclusively not at the provider (SEMANTICS: doubt)."""
+    """What to do with a flow that is conclusively not at the provider (docs/how-it-works.md, Doubt)."""
 
     RESEND = "resend"
     WAIT = "wait"
@@ -93,7 +93,7 @@ class Recipient:
 
 @dataclass(frozen=True, slots=True)
 class Notification:
-    """The decoded inbound event. ``identity`` is what makes it the same event when met again (SEMANTICS §1)."""
+    """The decoded inbound event. ``identity`` is what makes it the same event when met again."""
 
     identity: str
     event_id: str

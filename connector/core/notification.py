@@ -1,4 +1,4 @@
-"""A decoded record becomes a Notification: where each field stands, what it may hold, and who the event is (SEMANTICS §1).
+"""A decoded record becomes a Notification: where each field stands, what it may hold, and who the event is (docs/how-it-works.md).
 
 ``fields`` (settings) maps the names in ``FIELDS`` to dotted paths of a foreign shape; names it leaves out keep their canonical
 place. For a CloudEvent the paths start at the envelope (``data.customer.mobile``, ``subject``), in both modes; what is not found there
@@ -65,7 +65,7 @@ class Origin(NamedTuple):
 
 
 def origin(record: Record) -> Origin:
-    """Coordinates and time that define the event's identity; headers of a replay go before the record's own (SEMANTICS §8)."""
+    """Coordinates and time that define the event's identity; headers of a replay go before the record's own."""
     topic = record.header("failover.original.topic")
     partition = _number(record.header("failover.original.partition"))
     offset = _number(record.header("failover.original.offset"))

@@ -1,4 +1,4 @@
-"""What an answer to a send means (SEMANTICS §3): one closed union of outcomes, decided by HTTP status first.
+"""What an answer to a send means (docs/how-it-works.md): one closed union of outcomes, decided by HTTP status first.
 
 What nobody planned for is never success and never a blind resend: it is ``Doubt``.
 """
@@ -35,7 +35,7 @@ MAX_RETRY_AFTER_MS = 3_600_000
 _REJECTED = frozenset({400, 404, 409, 413, 422})
 _AUTH = frozenset({401, 403})
 _THROTTLED = frozenset({425, 429})
-_INSUFFICIENT_BALANCE = "400001009"  # contract §10, observed with HTTP 400
+_INSUFFICIENT_BALANCE = "400001009"  # Routee's documentation: errors; observed with HTTP 400
 _CODE = re.compile(r"[1-5]\d{8}|[A-Za-z][A-Za-z_]{1,39}", re.ASCII)
 _SECONDS = re.compile(r"(\d{1,9})(?:\.\d*)?", re.ASCII)
 _MESSAGES = ("developerMessage", "message", "error_description", "error", "detail")
@@ -73,7 +73,7 @@ def _success(api: Api, reply: Reply, secrets: Sequence[str]) -> Outcome:
 
 
 def _otp_failed(root: Mapping[str, Any], http_status: int, secrets: Sequence[str], *, with_id: bool) -> Outcome:
-    """OTP's 200 ``Failed``: no channel took the message, and there is no flow (contract §4.5).
+    """OTP's 200 ``Failed``: no channel took the message, and there is no flow (Routee's documentation: OTP Failover).
 
     A server error *with* an id contradicts that: something exists, so it is looked for before anything is sent again. The other codes
     name a cause that leaves nothing sent, with or without an id.
@@ -124,7 +124,7 @@ def _retry_after_ms(value: str | None, now_ms: int) -> int | None:
     return min(max(then_ms - now_ms, 0), MAX_RETRY_AFTER_MS)
 
 
-# -------------------------------------------------------------------------------- error bodies (contract §1, §4.6, §10)
+# -------------------------------------------------------------------------------- error bodies
 
 
 def _code(root: Mapping[str, Any] | None, secrets: Sequence[str]) -> str | None:
@@ -172,7 +172,7 @@ def _finding(item: object) -> str:
 
 
 def _properties(value: object) -> list[str]:
-    """Field name to message, on validation errors (contract §10)."""
+    """Field name to message, on validation errors (Routee's documentation: errors)."""
     if not isinstance(value, dict):
         return []
     return [f"{name} – {text}" for name, text in list(value.items())[:_MOST_FINDINGS] if isinstance(text, str)]

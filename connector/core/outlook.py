@@ -146,7 +146,7 @@ def _expiry(flow: Flow) -> Ahead:
 
 
 def _doubt(flow: Flow, times: Times, claimed_ms: int | None) -> Iterator[Ahead]:
-    """Tracking is searched until absence is conclusive; an inherited doubt counts from the claim (lane-protocol 1.4)."""
+    """Tracking is searched until absence is conclusive; an inherited doubt counts from the claim."""
     policy = class_policy(flow.facts.message_class or MessageClass.MARKETING, flow.facts.in_doubt)
     posted_ms = flow.attempts[-1].at_ms if flow.attempts else flow.facts.occurred_at_ms
     inherited = claimed_ms is not None and claimed_ms > posted_ms

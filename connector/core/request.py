@@ -15,7 +15,7 @@ from connector.core.rules import CallbackMode, Rule
 from connector.core.steps import LABEL_LIMIT, LabelPlace, Step
 from connector.errors import Unbuildable
 
-_STRATEGY = {CallbackMode.ON_STEP: "OnStep", CallbackMode.ON_COMPLETION: "OnCompletion"}  # contract 2.6
+_STRATEGY = {CallbackMode.ON_STEP: "OnStep", CallbackMode.ON_COMPLETION: "OnCompletion"}  # Routee's documentation: Standard Failover
 _SHORTEST_SECRET = 4  # cutting out shorter texts would eat the error message, and they identify nobody
 
 
@@ -60,7 +60,7 @@ def build(
     """The request of one attempt. Raises Unbuildable with the field's path, such as ``rules.order-shipped.steps[0].viber.params.order_id``.
 
     ``callback_url`` None: no callback. ``remaining_ms``: how long the message still makes sense; the ttl of an OTP-class flow is cut to
-    it, last step first, never under the API's minimum (SEMANTICS 7); reason TTL_OVER when that is not enough.
+    it, last step first, never under the API's minimum; reason TTL_OVER when that is not enough.
     """
     making = _Making(notification, rule, attempt_id, rule.engine.context(notification), [])
     chosen = tuple(step for step in rule.steps if step.condition is None or step.condition.test(making.context))
@@ -98,7 +98,7 @@ def recipient_of(notification: Notification, rule: Rule | None) -> str | None:
 
 
 def _document(step: Step, making: _Making, order: int, phone: str, ttl_ms: int) -> dict[str, Any]:
-    """A step's JSON. A call's ``to`` is an object of which exactly one part is filled (contract 2.4)."""
+    """A step's JSON. A call's ``to`` is an object of which exactly one part is filled (Routee's documentation: Standard Failover)."""
     to: str | dict[str, str] = {"phone": phone, "sip": "", "viber": ""} if step.type == "Voice" else phone
     document: dict[str, Any] = {"type": step.type, "order": order, "to": to}
     document |= fill(step.tree, making.context, making.secrets)

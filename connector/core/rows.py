@@ -9,7 +9,7 @@ flow       ``<flow_id>|<epoch>``   head, the whole flow with its un-acked events
 ========== ======================= =============================================
 
 Head (44 bytes, big endian): format version, kind, state, flags, attempt, epoch, k, input offset, 16 bytes of the event's digest.
-Rows never hold a phone, a text, a PIN or a token (SEMANTICS §2).
+Rows never hold a phone, a text, a PIN or a token.
 """
 
 from __future__ import annotations

@@ -7,8 +7,8 @@ Flow status, lowest first::
 
     QUEUED < IN_PROGRESS < SUCCEEDED of OTP without a delivered step < UNKNOWN (silent) < FAILED < SUCCEEDED
 
-* SUCCEEDED, FAILED and UNKNOWN end a flow. OTP's *Succeeded* alone does not: it only says that a channel took the message (contract §4.5,
-  §6.1), so such a flow goes on until its last step is final.
+* SUCCEEDED, FAILED and UNKNOWN end a flow. OTP's *Succeeded* alone does not: it only says that a channel took the message,
+  so such a flow goes on until its last step is final.
 * ``delivered`` is a fact of its own: a step is delivered, seen or completed; in the standard service *Succeeded* implies it.
 * Delivered after FAILED or UNKNOWN makes SUCCEEDED. Every change after the end is a ``correction``.
 """
@@ -205,7 +205,7 @@ def merge(progress: FlowProgress, report: FlowReport, origin: Origin) -> tuple[F
     """``progress`` and what ``report`` adds to it, with one Change for each step that moved.
 
     The flow's own move goes with the last step that moved, or stands alone. An answer's *Succeeded* (origin RESPONSE) counts as
-    IN_PROGRESS: it only says that the message was taken (contract §4.5, §12 no. 2).
+    IN_PROGRESS: it only says that the message was taken (Routee's documentation: OTP Failover).
     """
     states = [progress]
     moved: list[StepReport] = []

@@ -13,7 +13,7 @@ from connector.core.template import Template
 
 MINUTE = 60_000
 
-# Routee: label up to 350 characters (contract 2.2, 2.3). "|" + flow id (36) + "." + attempt (up to 8 digits) follow the user's own.
+# Routee: label up to 350 characters. "|" + flow id (36) + "." + attempt (up to 8 digits) follow the user's own.
 LABEL_LIMIT = 350
 _OWN_LABEL = length(0, LABEL_LIMIT - 46)
 
@@ -21,7 +21,7 @@ _OWN_LABEL = length(0, LABEL_LIMIT - 46)
 RESERVED = frozenset({"type", "order", "to", "ttl", "label", "templateId", "callback", "flow"})
 ROOT_RESERVED = frozenset({"flow", "callback"})
 
-TRIGGERS: Mapping[Channel, Mapping[str, str]] = {  # contract 2.5; voice: the documented two and the mirror's four
+TRIGGERS: Mapping[Channel, Mapping[str, str]] = {  # voice: the two of the failover pages, and the four of the voice pages
     Channel.SMS: {"undelivered": "UNDELIVERED", "failed": "FAILED"},
     Channel.VIBER: {"expired": "EXPIRED", "failed": "FAILED", "undelivered": "UNDELIVERED"},
     Channel.VOICE: {
@@ -34,7 +34,7 @@ TRIGGERS: Mapping[Channel, Mapping[str, str]] = {  # contract 2.5; voice: the do
     },
 }
 
-_UNITS: Mapping[Api | Channel, tuple[int, int, int, int, str]] = {  # unit, grain, least, default (all ms), words; contract 2.1, 4.2, 11
+_UNITS: Mapping[Api | Channel, tuple[int, int, int, int, str]] = {  # unit, grain, least, default (all ms), words
     Api.OTP: (1_000, 1_000, 1_000, 120_000, "whole seconds"),
     Channel.SMS: (MINUTE, MINUTE, MINUTE, 1_200 * MINUTE, "whole minutes"),
     Channel.VIBER: (MINUTE, MINUTE // 10, MINUTE // 2, 10 * MINUTE, "minutes with one decimal"),
@@ -126,7 +126,7 @@ def label(draft: Draft, doc: JsonObject) -> Node:
 
 
 def validity(draft: Draft, doc: JsonObject, api: Api, channel: Channel, *, always: bool = False) -> Validity:
-    """``ttl`` in the API's unit (contract 11): OTP whole seconds, Sms whole minutes 1-1440, Viber minutes with one decimal 0.5-1440."""
+    """``ttl`` in the API's unit: OTP whole seconds, Sms whole minutes 1-1440, Viber minutes with one decimal 0.5-1440."""
     unit, grain, least, default, words = _UNITS[Api.OTP if api is Api.OTP else channel]
     if "ttl" not in doc:
         if api is Api.OTP:

@@ -1,4 +1,4 @@
-"""Sms steps (contract 2.2, 3.1, 4.3)."""
+"""Sms steps (Routee's documentation: Standard Failover, Transactional Failover, OTP Failover)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from connector.core.steps import LabelPlace, Step
 
 # Routee names no limit; the network's own is 255 parts of 153 characters (3GPP TS 23.040).
 _BODY = length(1, 255 * 153)
-_SHORTEST_LINK, _LONGEST_LINK = 3_600, 2_592_000  # seconds, contract 2.2
+_SHORTEST_LINK, _LONGEST_LINK = 3_600, 2_592_000  # seconds, Routee's documentation: Standard Failover
 
 
 def compile_sms(draft: Draft, doc: JsonObject, api: Api) -> Step:

@@ -1,4 +1,4 @@
-"""Viber steps: free-form (contract 2.3), template (3.1) and OTP template (4.4)."""
+"""Viber steps: free-form, template and OTP template (Routee's documentation: Standard, Transactional, OTP Failover)."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _LARGEST_VIDEO_MB, _LONGEST_VIDEO_SECONDS = 200, 600
 
 
 def language(text: str) -> str:
-    """Viber's template languages have no regions: ``el-GR`` and ``el_GR`` mean ``el``; ``pt-BR`` is ``br`` (contract 7)."""
+    """Viber's template languages have no regions: ``el-GR`` and ``el_GR`` mean ``el``; ``pt-BR`` is ``br``."""
     text = text.strip()
     if text.lower().replace("_", "-") == "pt-br":
         return "br"

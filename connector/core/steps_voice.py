@@ -1,4 +1,4 @@
-"""Voice steps (contract 2.4)."""
+"""Voice steps (Routee's documentation: Standard Failover)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def compile_voice(draft: Draft, doc: JsonObject) -> Step:
         verbs.append(_say(place.at("say"), verb["say"]) if "say" in verb else _play(place.at("play"), verb["play"]))
     if not verbs:
         draft.flaw("a call needs something to say or play", "say: [{text: …, language: en-GB}]")
-    # Spelled "dialPlan": of the three spellings in the documents, the one of the request sample (contract 12, no. 10).
+    # Spelled "dialPlan": of the three spellings in the documents, the one of the request sample.
     tree: dict[str, Node] = {"from": draft.at("from").text(doc["from"], not_blank), "dialPlan": {"verbs": verbs}}
     if detection := _machine_detection(draft, doc):
         tree["machineDetection"] = detection

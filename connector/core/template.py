@@ -1,4 +1,4 @@
-"""Texts and conditions of a rule set, compiled once (PUBLIC.md, Rules).
+"""Texts and conditions of a rule set, compiled once (docs/rules.md).
 
 One minijinja environment per rule set: strict (a missing value is an error, never an empty text), without auto-escape, with fuel
 against endless loops, and with ``debug`` off, because its messages would quote the event. What the engine would print but nobody

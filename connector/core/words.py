@@ -1,4 +1,4 @@
-"""Routee's status words and what they mean (contract §9.2): one table for words, one for reasons, one for normalised statuses."""
+"""Routee's status words and what they mean: one table for words, one for reasons, one for normalised statuses."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _UNREACHABLE, _BLOCKED, _EXPIRED, _REJECTED = "UNREACHABLE", "BLOCKED", "EXPIRED
 _BALANCE, _PROVIDER, _UNKNOWN = "BALANCE", "PROVIDER", "UNKNOWN"
 
 # Success ranks above failure: a receipt that says "delivered" is a fact no late failure can undo, also where ``expireOnDelivery`` turns a
-# delivered Viber message into an expired one (contract §9.4, 3). All failures are equal: the first one stays.
+# delivered Viber message into an expired one. All failures are equal: the first one stays.
 STANDING: Mapping[StepStatus, Standing] = {
     StepStatus.UNKNOWN: Standing(0),
     StepStatus.QUEUED: Standing(1),
@@ -48,11 +48,11 @@ STANDING: Mapping[StepStatus, Standing] = {
 
 _SMS_WORDS = {
     "Queued": StepStatus.QUEUED,
-    "Pending": StepStatus.QUEUED,  # OTP tracking (§6.1: "pending or queued steps")
+    "Pending": StepStatus.QUEUED,  # OTP tracking: "pending or queued steps"
     "Sent": StepStatus.SENT,
     "Delivered": StepStatus.DELIVERED,
     "Undelivered": StepStatus.UNDELIVERED,
-    "Expired": StepStatus.EXPIRED,  # OTP (§4.2); elsewhere an SMS past its TTL is Undelivered/Expired
+    "Expired": StepStatus.EXPIRED,  # OTP; elsewhere an SMS past its TTL is Undelivered/Expired
     "Failed": StepStatus.FAILED,
     "Unsent": StepStatus.UNSENT,
 }
@@ -73,7 +73,7 @@ _VOICE_WORDS = {
 }
 _WORDS: Mapping[Channel, Mapping[str, StepStatus]] = {Channel.SMS: _SMS_WORDS, Channel.VIBER: _VIBER_WORDS, Channel.VOICE: _VOICE_WORDS}
 
-# Reasons where the provider gives none that is known. Voice: Unsent and Terminated mean "no balance" (§9.2).
+# Reasons where the provider gives none that is known. Voice: Unsent and Terminated mean "no balance".
 _DEFAULT_REASONS: Mapping[StepStatus, Reason] = {
     StepStatus.BUSY: Reason(_UNREACHABLE, permanent=False, retryable=True),
     StepStatus.NO_ANSWER: Reason(_UNREACHABLE, permanent=False, retryable=True),

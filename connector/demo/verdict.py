@@ -183,7 +183,7 @@ def _in_sequence(seen: Seen) -> Check:
 def _letters(expected: Sequence[Expected], seen: Seen, life: Life) -> Check:
     """The dead letters are the invalid events, each with its bytes.
 
-    A letter is acknowledged before its journal row, so that none can be lost: a kill between the two writes it once more (SEMANTICS §2).
+    A letter is acknowledged before its journal row, so that none can be lost: a kill between the two writes it once more.
     """
     dead = {event.flow_id: event for event in expected if event.ends == "INVALID"}
     written = Counter(letter.flow_id for letter in seen.letters)

@@ -1,4 +1,4 @@
-"""Back-pressure of one lane, in records and bytes: permit before fetch, membership kept (SEMANTICS §2)."""
+"""Back-pressure of one lane, in records and bytes: permit before fetch, membership kept (docs/how-it-works.md)."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """The ingress: a callback is verified, reduced, handed over durably, and only then answered with 200.
 
 Answers: 200 taken · 404 for everything that no key of ours has signed, always by the same path · 429 for more of that from a source whose
-bucket is empty (a genuine call is never counted nor slowed) · 503 when Kafka is away or too many wait: Routee calls again (contract §8.1;
-OTP callbacks are never repeated, so the lane polls those).
+bucket is empty (a genuine call is never counted nor slowed) · 503 when Kafka is away or too many wait: Routee calls again
+(OTP callbacks are never repeated, so the lane polls those).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from connector.ports import Callback, CallbackSink, Clock, LaneId
 MOST_WAITING: Final = 512
 """Callbacks that may wait for Kafka at once."""
 BUDGET_S: Final = 1.8
-"""How long Kafka may take: Routee wants its answer within 2 s (contract §8.1)."""
+"""How long Kafka may take: Routee wants its answer within 2 s (Routee's documentation: callbacks)."""
 NOTHING_SAID: Final = FlowReport(tracking_id=None, status=None)
 """The report of a genuine call whose body cannot be read: it says that something changed, so the lane polls."""
 

@@ -1,4 +1,4 @@
-"""Checkpoints with their barrier, and the input commits behind valid rows (lane-protocol 1.5, 1.6)."""
+"""Checkpoints with their barrier, and the input commits behind valid rows (docs/how-it-works.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The outbox of one lane: events of valid rows, in order, and how far the outputs are known to be out (lane-protocol 1.6)."""
+"""The outbox of one lane: events of valid rows, in order, and how far the outputs are known to be out (docs/how-it-works.md)."""
 
 from __future__ import annotations
 

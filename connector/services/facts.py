@@ -64,7 +64,7 @@ def _tenant(notification: Notification | None, rule: Rule | None) -> str | None:
 
 
 def _expires_at(lane: Lane, notification: Notification | None, occurred_at_ms: int, rule: Rule | None, request: Request | None) -> int:
-    """Event time + the least of the rule's or class's expiry, ``expires_at``, and dedup window − longest flow (SEMANTICS §1)."""
+    """Event time + the least of the rule's or class's expiry, ``expires_at``, and dedup window − longest flow."""
     policy = lane.parts.policy
     longest_flow_ms = (request.ttl_total_ms if request else 0) + int(policy.flow_deadline_s * 1000)
     limits = [occurred_at_ms + policy.dedup_window_ms - longest_flow_ms]

@@ -1,4 +1,4 @@
-"""After the send: callbacks, polls, and the deadline that lets no flow stay open for ever (SEMANTICS §6)."""
+"""After the send: callbacks, polls, and the deadline that lets no flow stay open for ever (docs/how-it-works.md)."""
 
 from __future__ import annotations
 

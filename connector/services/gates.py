@@ -1,4 +1,4 @@
-"""What may stop a flow just before its INTENT, in order (SEMANTICS §7); asked again for each resend."""
+"""What may stop a flow just before its INTENT, in order (docs/how-it-works.md); asked again for each resend."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def gate(lane: Lane, live: Live) -> Ended | None:
 
 
 def _instead(live: Live, state: State, reason: str) -> Ended:
-    """A flow that may have been sent cannot be called unsent: what forbids a resend leaves it UNKNOWN (SEMANTICS §4)."""
+    """A flow that may have been sent cannot be called unsent: what forbids a resend leaves it UNKNOWN."""
     return Ended(State.UNKNOWN if live.flow.ever_doubted else state, reason)
 
 
 class Newest:
-    """A waiting code is worthless once a newer one exists: same rule and recipient, later ``occurred_at`` (SEMANTICS §5)."""
+    """A waiting code is worthless once a newer one exists: same rule and recipient, later ``occurred_at``."""
 
     def __init__(self) -> None:
         self._newest: dict[tuple[str, bytes], tuple[int, int]] = {}

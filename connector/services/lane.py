@@ -166,7 +166,7 @@ class Lane:
     # -------------------------------------------------------------------------------------------------------------- sending
 
     async def _ready(self, live: Live) -> Request | None:
-        """Every gate (SEMANTICS §7), then the permit. None: the flow has ended, or a callback proved it sent."""
+        """Every gate, then the permit. None: the flow has ended, or a callback proved it sent."""
         if self.draining:
             raise LaneStopped
         if live.flow.state.settled:

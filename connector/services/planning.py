@@ -200,7 +200,7 @@ async def request_for(lane: Lane, live: Live) -> Request | None:
 
 
 def fitted(lane: Lane, live: Live) -> Request | None:
-    """The next attempt's request, the ttl of an OTP cut to what is left of its time (SEMANTICS §7); None as in ``request_for``."""
+    """The next attempt's request, the ttl of an OTP cut to what is left of its time; None as in ``request_for``."""
     facts, request = live.flow.facts, _built(live)
     left_ms = facts.expires_at_ms - lane.parts.clock.now_ms() if facts.message_class is MessageClass.OTP else None
     if request is not None and (left_ms is None or request.ttl_total_ms <= left_ms):

@@ -1,4 +1,4 @@
-"""When an attempt that is known not to be accepted is followed by another (SEMANTICS §3)."""
+"""When an attempt that is known not to be accepted is followed by another (docs/how-it-works.md)."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def retry_after(outcome: Outcome, tries: int, policy: Policy, chance: float, *, 
 
 
 def limited(outcome: Outcome, attempts: tuple[Attempt, ...]) -> Outcome:
-    """OTP's 200 Failed with statusCode 0 is met three times at most (SEMANTICS §3); then it is the provider's no."""
+    """OTP's 200 Failed with statusCode 0 is met three times at most; then it is the provider's no."""
     if not isinstance(outcome, Refused) or outcome.kind is not RefusalKind.SERVER:
         return outcome
     earlier = sum(line.outcome == "REFUSED" and line.reason == outcome.reason for line in attempts)

@@ -1,4 +1,4 @@
-"""Writing rows of one epoch, knowing in order which of them are valid (lane-protocol 1.3), and reading rows back."""
+"""Writing rows of one epoch, knowing in order which of them are valid (docs/how-it-works.md), and reading rows back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Order per (Kafka key, class) of first POSTs, and who was overtaken (SEMANTICS §5). Without a key there is no order."""
+"""Order per (Kafka key, class) of first POSTs, and who was overtaken (docs/how-it-works.md). Without a key there is no order."""
 
 from __future__ import annotations
 

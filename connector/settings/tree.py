@@ -236,12 +236,12 @@ class Settings(_Section):
 
     @property
     def longest_flow(self) -> timedelta:
-        """Bound of a flow's life, whatever the rules say: its expiry is cut so that its TTLs and deadline fit the window (SEMANTICS §1)."""
+        """Bound of a flow's life, whatever the rules say: its expiry is cut so that its TTLs and deadline fit the window."""
         return self.lane.dedup_window
 
     @property
     def poll_share(self) -> float:
-        """``polling.max_share``, or half of all requests where there are no callbacks and nothing was set (SEMANTICS §6)."""
+        """``polling.max_share``, or half of all requests where there are no callbacks and nothing was set."""
         chosen = "max_share" in self.polling.model_fields_set or self.callbacks.public_url is not None
         return self.polling.max_share if chosen else 0.5
 

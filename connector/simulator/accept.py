@@ -1,4 +1,4 @@
-"""From a valid request body to a flow: defaults of contract §2 to §4 filled in, steps in their order."""
+"""From a valid request body to a flow: the documented defaults filled in, steps in their order."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def scenario_for(recipient: str | None, default: str) -> Scenario:
 
 
 def template_fault(doc: Json, api: Api) -> str | None:
-    """Why a template would not be taken (contract §3.3): unapproved, or a predefined OTP template without its pin."""
+    """Why a template would not be taken: unapproved, or a predefined OTP template without its pin."""
     return next((fault for step in steps_in(doc) if (fault := _step_fault(step, api)) is not None), None)
 
 

@@ -1,4 +1,4 @@
-"""Error answers in the provider's several shapes (contract §1, §4.6, §10), and what a fault makes of an answer."""
+"""Error answers in the provider's several shapes, and what a fault makes of an answer."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def answer(doc: object, status: int = _OK) -> Answer:
 
 
 def platform_error(status: int, message: str, switches: Switches, *, code: str | None = None, properties: Json | None = None) -> Answer:
-    """``{"code", "developerMessage"}`` (§10); the code is status, module 000, error 000 unless given."""
+    """``{"code", "developerMessage"}``; the code is status, module 000, error 000 unless given."""
     code = code or f"{status}000000"
     doc: Json = {"code": int(code) if switches.word("error_code_type") == "int" else code, "developerMessage": message}
     if properties and switches.is_on("error_properties"):
@@ -53,7 +53,7 @@ def refused(api: Api, issues: Sequence[Issue], switches: Switches) -> Answer:
 
 
 def unauthorized(status: int, *, is_otp: bool) -> Answer:
-    """401 or 403 at a resource: three shapes, none of them the platform's (§1)."""
+    """401 or 403 at a resource: three shapes, none of them the platform's."""
     if is_otp:
         return answer({"detail": "Not authenticated" if status == _FORBIDDEN else "Invalid or expired token"}, status)
     if status == _FORBIDDEN:

@@ -1,4 +1,4 @@
-"""Calling the client back (contract §8): every change or the end only, repeated or fired once, out of step where a scenario wants it."""
+"""Calling the client back: every change or the end only, repeated or fired once, out of step where a scenario wants it."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Callbacks:
             self._first.pop(flow.tracking_id, None)
 
     def _is_wanted(self, moment: Moment) -> bool:
-        """Does this flow's strategy ask for a callback now (§2.6, §8.2)?"""
+        """Does this flow's strategy ask for a callback now?"""
         flow, switches = moment.flow, self._provider.switches
         if flow.api is Api.OTP:
             return True
@@ -108,7 +108,7 @@ class Callbacks:
             return
         provider.ledger.callbacks["failed"] += 1
         if flow.api is Api.OTP or not provider.switches.is_on("callback_retries"):
-            return  # OTP: fire and forget (§8.2)
+            return  # OTP: fire and forget
         if attempt == len(RETRIES_S):
             provider.ledger.callbacks["given_up"] += 1
             return

@@ -1,4 +1,4 @@
-"""The documents the provider shows of a flow: create answers (contract §2.8, §3.3, §4.5), tracking and callbacks (§5, §6, §8)."""
+"""The documents the provider shows of a flow: create answers, tracking and callbacks."""
 
 from __future__ import annotations
 
@@ -169,7 +169,7 @@ def _sms_fields(step: Step, part: int, parts: int, shown: int) -> Json:
 
 
 def otp_created(flow: Flow, switches: Switches) -> Json:
-    """The answer of the OTP send when a channel took it (contract §4.5)."""
+    """The answer of the OTP send when a channel took it (Routee's documentation: OTP Failover)."""
     steps = [step.doc | {"trackingId": step.message_id if step.status is not None else None} for step in flow.steps]
     doc: Json = {
         "flowId": flow.tracking_id,
@@ -185,13 +185,13 @@ def otp_created(flow: Flow, switches: Switches) -> Json:
 
 
 def otp_failed(code: int, now: float) -> Json:
-    """HTTP 200, yet Failed (contract §4.5)."""
+    """HTTP 200, yet Failed (Routee's documentation: OTP Failover)."""
     error = ("Server error", "Insufficient balance", "No next step", "Failover not triggered")[code]
     return {"flowId": None, "status": "Failed", "type": None, "flow": [], "createdAt": iso(now), "error": error, "statusCode": code}
 
 
 def otp_tracked(flow: Flow) -> Json:
-    """An OTP flow as GET and webhooks show it (contract §6.1, §8.2)."""
+    """An OTP flow as GET and webhooks show it (Routee's documentation: OTP tracking, callbacks)."""
     steps = otp_steps(flow)
     return {
         "flowId": flow.tracking_id,

@@ -33,7 +33,7 @@ class Flows:
             self._forget(self._order.popleft())
 
     def get(self, key: str, *, is_otp: bool) -> Flow | None:
-        """By tracking id; an OTP flow also by the token of any of its messages (contract §6.1)."""
+        """By tracking id; an OTP flow also by the token of any of its messages (Routee's documentation: OTP tracking)."""
         flow = self._by_id.get(key)
         return flow if flow is not None and (flow.api is Api.OTP) is is_otp else None
 

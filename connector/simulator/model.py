@@ -13,7 +13,7 @@ Json = dict[str, Any]
 
 
 class Api(enum.StrEnum):
-    """The three sends (contract §2, §3, §4)."""
+    """The three sends (Routee's documentation: Standard Failover, Transactional Failover, OTP Failover)."""
 
     STANDARD = "standard"
     TRANSACTIONAL = "transactional"
@@ -22,7 +22,7 @@ class Api(enum.StrEnum):
 
 @dataclass(slots=True)
 class Step:
-    """One step of an accepted flow. ``status`` is in the channel's own casing (contract §9.2); None before the step has started."""
+    """One step of an accepted flow. ``status`` is in the channel's own casing; None before the step has started."""
 
     doc: Json
     channel: str  # Sms, Viber, Voice

@@ -1,4 +1,4 @@
-"""What /failover-otp/otp/send-failover refuses with 422 (contract §4). Pure."""
+"""What /failover-otp/otp/send-failover refuses with 422 (Routee's documentation: OTP Failover). Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How one step goes, decided when it starts: the statuses of contract §9.2 in order, delays in provider seconds. Pure but for ``rng``."""
+"""How one step goes, decided when it starts: the documented statuses in order, delays in provider seconds. Pure but for ``rng``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FINAL = SUCCESS | {"undelivered", "failed", "unsent", "expired", "busy", "noansw
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A step's next status, ``after_s`` provider seconds from the step's start. The words are those of contract §9.2."""
+    """A step's next status, ``after_s`` provider seconds from the step's start. The words are the documented ones."""
 
     after_s: float
     status: str

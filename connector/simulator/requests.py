@@ -8,7 +8,7 @@ from connector.simulator.wire import HttpRequest
 
 
 def check_request(request: HttpRequest, checks: Checks, tokens: Tokens) -> Bearer:
-    """Note wrong headers (contract §1, §2) and judge the bearer token. A stale token is no violation, a missing one is."""
+    """Note wrong headers and judge the bearer token. A stale token is no violation, a missing one is."""
     if "expect" in request.headers:
         checks.note("expect_header", (), "100-continue is to be disabled", refuses=False)
     if request.method == "POST" and not request.headers.get("content-type", "").startswith("application/json"):

@@ -1,4 +1,4 @@
-"""What /failover and /failover/transactional refuse (contract §2, §3). Pure."""
+"""What /failover and /failover/transactional refuse (Routee's documentation: Standard Failover, Transactional Failover). Pure."""
 
 from __future__ import annotations
 

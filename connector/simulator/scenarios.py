@@ -60,7 +60,7 @@ def _callbacks(number: int, name: str, style: CallbackStyle, meaning: str) -> Sc
 
 _TABLE: tuple[Scenario, ...] = (
     Scenario(0, "mixed", "by chance, from the seed: most steps succeed", viber="mixed", sms="mixed", voice="mixed"),
-    # the walk (§9)
+    # the walk
     Scenario(1, "viber_ok", "the first step succeeds, whatever its channel"),
     Scenario(2, "viber_expired_sms_ok", "Viber EXPIRED at its ttl, Sms Delivered; Voice NoAnswer", viber="expired", voice="no_answer"),
     Scenario(3, "all_fail", "every step fails: flow Failed, statusCode 2", viber="undelivered", sms="undelivered", voice="busy"),
@@ -76,13 +76,13 @@ _TABLE: tuple[Scenario, ...] = (
     ),
     Scenario(7, "server_error_later", "accepted, then the flow fails with statusCode 0", flow_fails=0),
     Scenario(8, "balance_later", "accepted, then the flow fails with statusCode 1", flow_fails=1),
-    # refusals (§10)
+    # refusals
     _fault(10, "rejected_400", "rejected", None, "400 for every POST"),
     _fault(11, "throttled_429", "throttled", 2, "429 with Retry-After for the first 2 POSTs"),
     _fault(12, "unauthorized_once", "unauthorized", 1, "401 for the first POST"),
     _fault(13, "balance_400", "balance", 1, "400001009 (OTP: 200 Failed 1) for the first POST"),
     _fault(14, "forbidden_once", "forbidden", 1, "403 for the first POST"),
-    # doubt (SEMANTICS §3)
+    # doubt
     _fault(20, "error_500_not_accepted", "error_500", 1, "first POST: 500, nothing accepted"),
     _fault(21, "error_500_accepted", "error_500_accepted", 1, "first POST: 500, yet accepted"),
     _fault(22, "cut_before_accept", "cut", 1, "first POST: reset, nothing accepted"),
@@ -93,12 +93,12 @@ _TABLE: tuple[Scenario, ...] = (
     _fault(27, "cut_mid_body", "cut_body", 1, "first POST: accepted, the body breaks off"),
     _fault(28, "id_less_2xx", "id_less", 1, "first POST: accepted, 200 without an id"),
     _fault(29, "redirected", "redirect", 1, "first POST: 307, nothing accepted"),
-    # OTP's 200 Failed (§4.5)
+    # OTP's 200 Failed
     _fault(30, "otp_failed_0", "otp_failed_0", 2, "OTP: 200 Failed 0 for the first 2 POSTs; else the flow fails with 0"),
     _fault(31, "otp_failed_1", "otp_failed_1", 1, "OTP: 200 Failed 1 for the first POST; else the flow fails with 1"),
     _fault(32, "otp_failed_2", "otp_failed_2", None, "OTP: 200 Failed 2 for every POST; else the flow fails with 2"),
     _fault(33, "otp_failed_3", "otp_failed_3", None, "OTP: 200 Failed 3 for every POST; else the flow fails with 3"),
-    # callbacks (§8); Viber expires and Sms delivers, so that there are several
+    # callbacks; Viber expires and Sms delivers, so that there are several
     Scenario(40, "silent", "accepted, no callbacks, InProgress for ever", "silent", "silent", "silent", callbacks=CallbackStyle.NONE),
     _callbacks(41, "no_callbacks", CallbackStyle.NONE, "no callbacks; tracking works"),
     _callbacks(42, "late_callbacks", CallbackStyle.LATE, "callbacks come SimulatorOptions.late_callback_s later"),

@@ -1,4 +1,4 @@
-"""The tracking search of the standard service (contract §5.3)."""
+"""The tracking search of the standard service (Routee's documentation: tracking)."""
 
 from __future__ import annotations
 

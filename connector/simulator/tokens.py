@@ -1,4 +1,4 @@
-"""OAuth2 client credentials as the provider does them (contract §1)."""
+"""OAuth2 client credentials as the provider does them (Routee's documentation: authentication)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Asking what became of a flow: GET by id, search, the OTP service's list and templates, the balance (contract §5 to §7, §11)."""
+"""Asking what became of a flow: GET by id, search, the OTP service's list and templates, the balance."""
 
 from __future__ import annotations
 

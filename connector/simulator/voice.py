@@ -1,4 +1,4 @@
-"""What a Voice step may look like (contract §2.4). Pure."""
+"""What a Voice step may look like (Routee's documentation: Standard Failover). Pure."""
 
 from __future__ import annotations
 

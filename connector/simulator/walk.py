@@ -1,4 +1,4 @@
-"""The life of accepted flows: the state machine of contract §9.4, in provider time."""
+"""The life of accepted flows: the documented state machine, in provider time."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ class Walk:
         step.updated = now
 
     def _settle(self, flow: Flow, step: Step, now: float) -> None:
-        """What a step's new status means for its flow (§9.4, 2 to 4)."""
+        """What a step's new status means for its flow."""
         status = (step.status or "").lower()
         if status not in FINAL or (status == "delivered" and step.doc.get("expireOnDelivery") is True and step.channel == "Viber"):
             return
@@ -123,7 +123,7 @@ class Walk:
             self._finish(flow, now, "Failed", 2 if status in step.triggers else 3)
 
     def _settle_otp(self, flow: Flow, step: Step, now: float) -> None:
-        """OTP: Succeeded says that a channel took it, not that it was delivered (§4.5, §6.1)."""
+        """OTP: Succeeded says that a channel took it, not that it was delivered."""
         status = (step.status or "").lower()
         if status not in FINAL or step is not flow.steps[flow.current]:
             return

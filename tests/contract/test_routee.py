@@ -270,7 +270,7 @@ async def test_faults_are_doubts_that_a_search_resolves(
 
 
 def test_the_doubles_token_is_the_contracts() -> None:
-    """The double answers as the contract's example does (contract §1)."""
+    """The double answers as the contract's example does (Routee's documentation: authentication)."""
     status, document = token("t")
     assert status == 200
     assert isinstance(document, dict)

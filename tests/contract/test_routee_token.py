@@ -59,7 +59,7 @@ async def setting() -> AsyncIterator[Setting]:
 
 
 async def test_the_request_is_the_contracts(setting: Setting) -> None:
-    """Basic auth and a form body with grant_type alone (contract §1)."""
+    """Basic auth and a form body with grant_type alone (Routee's documentation: authentication)."""
     assert await setting.provider.token() == "t1"
     (asked,) = setting.double.asked["/oauth/token"]
     assert asked.method == "POST"
@@ -128,7 +128,7 @@ async def test_a_failed_renewal_costs_nothing_while_the_token_lives(setting: Set
     ],
 )
 async def test_any_expires_in_is_survived(setting: Setting, expires_in: object, kept_s: float) -> None:
-    """Missing, small, huge or nonsense lives give a sane time of keeping (contract §1, §12 row 7)."""
+    """Missing, small, huge or nonsense lives give a sane time of keeping (Routee's documentation: authentication)."""
     setting.double.tokens = [token("t1", expires_in)]
     assert await setting.provider.token() == "t1"
     held = setting.provider._held
@@ -159,7 +159,7 @@ async def test_only_the_token_in_use_can_be_refused(setting: Setting) -> None:
 
 
 async def test_the_same_token_again_is_not_asked_for_again(setting: Setting) -> None:
-    """The provider re-issues the refused token (contract §1): it is used, and only after a while asked about once more."""
+    """The provider re-issues the refused token: it is used, and only after a while asked about once more."""
     setting.double.tokens = [token("t1")]
     assert await setting.provider.token() == "t1"
     for _ in range(5):

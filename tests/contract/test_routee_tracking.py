@@ -39,7 +39,7 @@ async def routee(double: RouteeDouble) -> AsyncIterator[Routee]:
 
 
 def flow(number: int, to: str | None = PHONE, created: str = "2026-02-16T12:00:40.5Z") -> dict[str, object]:
-    """One tracking document (contract §5.1)."""
+    """One tracking document (Routee's documentation: tracking)."""
     message = {"type": "Sms", "order": 1, "to": to, "status": {"name": "Sent"}, "label": f"l{number}"}
     return {"trackingId": f"id-{number}", "status": "InProgress", "messages": [message] if to else [], "createdAt": created}
 
@@ -61,7 +61,7 @@ def ids(answer: tuple[FlowReport, ...] | Unanswered) -> list[str | None]:
 
 @pytest.mark.parametrize("api", Api)
 async def test_a_flow_is_asked_by_its_id(double: RouteeDouble, routee: Routee, api: Api) -> None:
-    """Percent-encoded, at the API's own place (contract §5.1, §6.1)."""
+    """Percent-encoded, at the API's own place (Routee's documentation: tracking, OTP tracking)."""
     place = OTP_LIST if api is Api.OTP else SEARCH
     double.at[f"{place}/a%2Fb%3F1"] = lambda _: (200, {"trackingId": "a/b?1", "status": "Succeeded"})
     report = await routee.flow(api, "a/b?1")
@@ -172,7 +172,7 @@ async def test_a_page_that_does_not_say_whether_it_is_the_last_is_followed(doubl
 
 
 async def test_the_filters_container_falls_back(double: RouteeDouble, routee: Routee) -> None:
-    """400 to the array: the bare object; 400 to that too: the whole window, sorted out here (contract §12 row 11)."""
+    """400 to the array: the bare object; 400 to that too: the whole window, sorted out here."""
     double.at[SEARCH] = lambda asked: (400, {"code": "400000000"}) if asked.body.startswith(b"[{") else page([flow(1)], 0, 1)
     assert ids(await routee.search(Api.STANDARD, PHONE, SINCE_MS, UNTIL_MS)) == ["id-1"]
 
@@ -214,7 +214,7 @@ async def test_the_otp_list_is_read_by_offset(double: RouteeDouble, routee: Rout
 
 
 def step(created: str) -> dict[str, object]:
-    """A step of an OTP flow (contract §6.1)."""
+    """A step of an OTP flow (Routee's documentation: OTP tracking)."""
     return {"trackingId": "m", "status": "queued", "channel": "sms", "phone_number": "306912345678", "created_at": created}
 
 
@@ -231,7 +231,7 @@ async def test_the_balance_is_a_yes_or_no(double: RouteeDouble, routee: Routee) 
 
 
 async def test_templates_come_raw(double: RouteeDouble, routee: Routee) -> None:
-    """The shape is unknown (contract §12 row 22): an object as it is, an array in one."""
+    """The shape is unknown: an object as it is, an array in one."""
     path = "/failover-otp/otp/templates"
     double.at[path] = lambda _: (200, [{"id": 1}])
     assert await routee.templates() == {"templates": [{"id": 1}]}

@@ -1,4 +1,4 @@
-"""A code that comes too late is worth nothing: the ttl of an OTP never outlives the event (SEMANTICS §7)."""
+"""A code that comes too late is worth nothing: the ttl of an OTP never outlives the event (docs/how-it-works.md)."""
 
 from __future__ import annotations
 

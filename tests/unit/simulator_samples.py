@@ -6,7 +6,7 @@ from tests.unit.simulator_box import JsonDoc
 
 TO = "+306981234567"
 
-# contract §2.7, with real phone numbers, and orders that are unique
+# Routee's documentation: Standard Failover, with real phone numbers, and orders that are unique
 HOW_TO_STANDARD: JsonDoc = {
     "flow": [
         {
@@ -56,7 +56,7 @@ HOW_TO_STANDARD: JsonDoc = {
     "callback": {"strategy": "OnCompletion", "url": "https://target.url"},
 }
 
-# contract §3.2, with a template that needs no pin
+# Routee's documentation: Transactional Failover, with a template that needs no pin
 HOW_TO_TRANSACTIONAL: JsonDoc = {
     "flow": [
         {

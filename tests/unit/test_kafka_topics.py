@@ -51,7 +51,7 @@ def findings(**changed: str) -> list[Finding]:
 
 
 def test_the_journal_outlives_dedup_and_flows() -> None:
-    """Retention = dedup window + longest flow + 24 h; callbacks at least the dedup window (SEMANTICS §2, §6)."""
+    """Retention = dedup window + longest flow + 24 h; callbacks at least the dedup window."""
     by_role = {plan.role: plan for plan in PLANS}
     assert by_role[Role.JOURNAL].config["retention.ms"] == str((72 + 1 + 24) * HOUR_MS)
     assert by_role[Role.CALLBACKS].config["retention.ms"] == str(72 * HOUR_MS)

@@ -80,7 +80,7 @@ def flaws(doc: dict[str, Any]) -> list[str]:
     ],
 )
 def test_conditions(doc: dict[str, Any], data: dict[str, Any], answer: bool) -> None:
-    """Each form matches what PUBLIC.md says and nothing else; a missing field does not match."""
+    """Each form matches what docs/rules.md says and nothing else; a missing field does not match."""
     assert compiled(doc).matches(event(data)) is answer
 
 

@@ -1,4 +1,4 @@
-"""What an answer means: the table of SEMANTICS §3, row by row, and any answer at all without an exception."""
+"""What an answer means: the table of docs/how-it-works.md, row by row, and any answer at all without an exception."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ def refusal(rule_steps: str, data: dict[str, Any] | None = None, phone: str | No
 
 
 def test_an_sms_with_everything() -> None:
-    """Every key of an Sms step has its place (contract 2.2)."""
+    """Every key of an Sms step has its place (Routee's documentation: Standard Failover)."""
     rule = one("""
         - sms:
             from: ACME
@@ -57,7 +57,7 @@ def test_an_sms_with_everything() -> None:
 
 
 def test_a_free_form_viber_with_everything() -> None:
-    """Every key of a free-form Viber step has its place; its label is on the step (contract 2.3)."""
+    """Every key of a free-form Viber step has its place; its label is on the step (Routee's documentation: Standard Failover)."""
     rule = one(f"""
         - viber:
             sender: {SENDER}
@@ -97,7 +97,7 @@ def test_a_free_form_viber_with_everything() -> None:
 
 
 def test_a_template_viber_never_has_a_label() -> None:
-    """A template step carries template fields, always a ttl, and no label even where the rule has one (400 otherwise; contract 3.1)."""
+    """A template step carries template fields, always a ttl, and no label even where the rule has one (400 otherwise)."""
     rule = one(
         f"""
         - viber:
@@ -125,7 +125,7 @@ def test_a_template_viber_never_has_a_label() -> None:
 
 
 def test_a_call_with_everything() -> None:
-    """``to`` is an object, verbs keep their order, the plan is spelled dialPlan, and there is neither ttl nor label (contract 2.4)."""
+    """``to`` is an object, verbs keep their order, the plan is spelled dialPlan, and there is neither ttl nor label."""
     rule = one("""
         - voice:
             from: "+302101234567"
@@ -153,7 +153,7 @@ def test_a_call_with_everything() -> None:
 
 
 def test_an_otp_flow() -> None:
-    """OTP steps have ttl in seconds and the label on the step; their callback has no strategy (contract 4)."""
+    """OTP steps have ttl in seconds and the label on the step; their callback has no strategy (Routee's documentation: OTP Failover)."""
     rule = one(
         f"""
         - viber_otp:
@@ -225,7 +225,7 @@ def test_extra_at_the_root() -> None:
     ],
 )
 def test_labelled_is_about_the_first_step(steps: str, visible: bool, labelled: bool) -> None:
-    """A flow counts as labelled where tracking will show the first step's label (SEMANTICS 4)."""
+    """A flow counts as labelled where tracking will show the first step's label."""
     request = build(event({"code": "1234"}), one(steps), ATTEMPT, None, otp_label_visible=visible)
     assert request.labelled is labelled
 

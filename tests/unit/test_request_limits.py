@@ -99,7 +99,7 @@ def is_phone(value: object) -> bool:
 
 
 def check_sms(step: dict[str, Any], *, otp: bool) -> None:
-    """Contract 2.2, 4.3."""
+    """Routee's documentation: Standard Failover, OTP Failover."""
     assert is_phone(step["to"])
     assert step["message"]["body"].strip()
     if otp:
@@ -115,7 +115,7 @@ def check_sms(step: dict[str, Any], *, otp: bool) -> None:
 
 
 def check_viber(step: dict[str, Any], *, template: bool) -> None:
-    """Contract 2.3, 3.1."""
+    """Routee's documentation: Standard Failover, Transactional Failover."""
     assert is_phone(step["to"])
     assert step["senderInfoTrackingId"].strip()
     assert "ttl" in step or not template
@@ -140,7 +140,7 @@ def check_viber(step: dict[str, Any], *, template: bool) -> None:
 
 
 def check_voice(step: dict[str, Any]) -> None:
-    """Contract 2.4."""
+    """Routee's documentation: Standard Failover."""
     assert {"ttl", "label", "message"}.isdisjoint(step)
     assert is_phone(step["to"]["phone"])
     assert (step["to"]["sip"], step["to"]["viber"]) == ("", "")
@@ -149,7 +149,7 @@ def check_voice(step: dict[str, Any]) -> None:
 
 
 def check_otp(step: dict[str, Any]) -> None:
-    """Contract 4.2, 4.4."""
+    """Routee's documentation: OTP Failover."""
     assert 4 <= len(step["pin"]) <= 10
     assert step["templateLang"] in LANGUAGES
     assert isinstance(step["ttl"], int)

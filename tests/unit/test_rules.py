@@ -41,7 +41,7 @@ def flow(*kinds: str) -> str:
     ],
 )
 def test_send_and_class_follow_from_the_steps(kinds: tuple[str, ...], head: str, api: Api, message_class: MessageClass) -> None:
-    """The decision table of which-api.txt, and class from send unless it is given."""
+    """The decision table of docs/rules.md, and class from send unless it is given."""
     rule = one(flow(*kinds), head)
     assert (rule.api, rule.message_class) == (api, message_class)
     assert (rule.api_inferred, rule.class_inferred) == ("send" not in head, "class" not in head)

@@ -72,7 +72,7 @@ def test_seen_after_the_end_calls_by_switch(is_on: bool, last: str) -> None:
 
 
 def test_otp_callbacks_have_the_tracking_shape() -> None:
-    """The body is what GET gives; not for the initial state; no repeat of an unchanged status (§8.2)."""
+    """The body is what GET gives; not for the initial state; no repeat of an unchanged status."""
     box = Box()
     to = recipient_for(FALLS_BACK)
     flow_id = box.send(flow(viber_otp(to), otp_sms(to, 2), strategy=""), OTP)

@@ -28,7 +28,7 @@ def attempt(box: Box, scenario: str, number: int = 1, path: str = STANDARD) -> A
 
 
 def test_token_is_reissued_with_the_rest_of_its_life() -> None:
-    """A second request gives the same token with a smaller expires_in; after its end a new one (§1)."""
+    """A second request gives the same token with a smaller expires_in; after its end a new one."""
     box = Box(token_lifetime_s=100)
     box.advance(40)
     again = box.new_token()
@@ -122,7 +122,7 @@ def test_faults_end_after_their_times() -> None:
 
 @pytest.mark.parametrize("code", [0, 1, 2, 3])
 def test_otp_failed_is_a_200(code: int) -> None:
-    """HTTP 200, status Failed, no flowId, and nothing to find (§4.5)."""
+    """HTTP 200, status Failed, no flowId, and nothing to find."""
     box = Box()
     reply = attempt(box, f"otp_failed_{code}", path=OTP)
     doc = orjson.loads(reply.body)

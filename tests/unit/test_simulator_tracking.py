@@ -56,7 +56,7 @@ def test_otp_create_answers() -> None:
 
 
 def test_tracking_document() -> None:
-    """The document of §5.1: casing by channel, body as object on Viber and text on Sms, label where its channel has it."""
+    """The document as documented: casing by channel, body as object on Viber and text on Sms, label where its channel has it."""
     box = Box()
     to = recipient_for("viber_expired_sms_ok")
     short = sms(to, 2, message={"body": "hello", "label": label()})
@@ -127,7 +127,7 @@ def test_unknown_ids_are_404_in_each_services_shape() -> None:
 
 
 def test_otp_flow_is_found_by_any_message_token() -> None:
-    """The flow id and both steps' tokens tell the same story (§6.1)."""
+    """The flow id and both steps' tokens tell the same story."""
     box = Box()
     to = recipient_for("viber_expired_sms_ok")
     flow_id = box.send(flow(viber_otp(to), otp_sms(to, 2)), OTP)
@@ -243,7 +243,7 @@ def test_filter_container_is_a_switch() -> None:
 
 
 def test_get_without_an_id_lists_nothing() -> None:
-    """GET /failover/tracking/ is 405 unless the switch says otherwise (§5.2)."""
+    """GET /failover/tracking/ is 405 unless the switch says otherwise."""
     assert Box().get("/failover/tracking/")[0] == 405
     assert Box(switches={"tracking_list_get": True}).get("/failover/tracking/")[0] == 200
 

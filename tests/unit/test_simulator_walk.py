@@ -1,4 +1,4 @@
-"""The life of flows in the simulator: contract §9.4, by scenario, with time moved by hand."""
+"""The life of flows in the simulator, by scenario, with time moved by hand."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_expire_on_delivery_ends_with_seen_or_expired() -> None:
 
 
 def test_a_success_that_is_a_trigger_starts_the_next_step() -> None:
-    """``Completed`` among Voice's triggers means: call, then message too (§2.5)."""
+    """``Completed`` among Voice's triggers means: call, then message too."""
     box = Box()
     to = recipient_for("viber_ok")
     tracking_id = box.send(flow(voice(to, failoverOnStatuses=["completed"]), sms(to, 2)))
@@ -128,7 +128,7 @@ def test_unapproved_template_fails_its_step_or_the_send() -> None:
 
 
 def test_otp_succeeds_once_the_last_channel_was_sent() -> None:
-    """OTP counts ttl in seconds, and Succeeded while the SMS is only queued proves no delivery (§6.1)."""
+    """OTP counts ttl in seconds, and Succeeded while the SMS is only queued proves no delivery."""
     box = Box()
     to = recipient_for("viber_expired_sms_ok")
     flow_id = box.send(flow(viber_otp(to), otp_sms(to, 2)), OTP)

@@ -169,7 +169,7 @@ def test_unknown_words_change_no_known_status() -> None:
 
 
 def test_the_documented_otp_flow_is_followed_after_its_succeeded() -> None:
-    """Contract §6.1: Succeeded, Viber expired, SMS queued. Nothing is delivered, nothing is finished."""
+    """OTP: Succeeded, Viber expired, SMS queued. Nothing is delivered, nothing is finished."""
     document = status.parse_flow(sample("otp_tracking"))
     assert document is not None
     progress = after(Api.OTP, document)

@@ -43,7 +43,7 @@ DOCUMENTED = {
 
 @pytest.mark.parametrize(("channel", "word"), [(channel, word) for channel, rows in DOCUMENTED.items() for word in rows])
 def test_documented_words_are_known_in_any_casing(channel: Channel, word: str) -> None:
-    """Contract §9.2, in any case, with spaces or underscores."""
+    """Routee's documentation: statuses, in any case, with spaces or underscores."""
     expected = DOCUMENTED[channel][word]
     for form in (word, word.lower(), word.upper(), f" {word[:2]}_{word[2:]} "):
         assert words.step_status(channel, form) is expected
@@ -61,7 +61,7 @@ def test_documented_words_are_known_in_any_casing(channel: Channel, word: str) -
     ],
 )
 def test_flow_words(word: str, expected: FlowStatus | None) -> None:
-    """Contract §9.1; anything else is no status."""
+    """Routee's documentation: statuses; anything else is no status."""
     assert words.flow_status(word) is expected
 
 

@@ -1,4 +1,4 @@
-"""Was it sent? Every way a request can fail, against a raw socket server (SEMANTICS §3)."""
+"""Was it sent? Every way a request can fail, against a raw socket server (docs/how-it-works.md)."""
 
 from __future__ import annotations
 
@@ -390,7 +390,7 @@ async def test_the_request_is_written_whole_and_once(client: HttpClient) -> None
 
 
 async def test_sockets_carry_the_options(client: HttpClient) -> None:
-    """SO_LINGER (1, 0), TCP_USER_TIMEOUT, TCP_NODELAY and SO_KEEPALIVE on each socket (SEMANTICS §3, Sockets)."""
+    """SO_LINGER (1, 0), TCP_USER_TIMEOUT, TCP_NODELAY and SO_KEEPALIVE on each socket."""
     async with RawServer(answering) as server:
         await post(client, server.url)
         (connection,) = client._pools[("http", "127.0.0.1", server.port)]._made
