@@ -36,7 +36,7 @@ from connector.metrics import Metrics, process_registry
 from connector.rules_file import load_rules
 from connector.services import breakers, gauges
 from connector.services.callbacks import Ingress
-from connector.services.intake import Intake
+from connector.services.intake import Intake, revoke_grace_s
 from connector.services.stopping import unless
 from connector.settings import Settings, dotted, redacted
 from connector.unenforced import unenforced
@@ -46,6 +46,7 @@ T = TypeVar("T")
 log = get_logger("app")
 _TELL_EVERY_S = 2.0
 _FLUSH_S = 5.0
+_LAST_WORDS_S = 4.0  # beyond its grace time a drained lane still writes a checkpoint, and commits
 _ASK_S = 5.0  # a stop waits for the question that is being asked
 
 
@@ -145,10 +146,12 @@ class Connector:
         stack.push_async_callback(self._close, "provider", routee.aclose)
         pool = ReadingPool(self.options, self.metrics)
         stack.push_async_callback(self._close, "readers", pool.close)
+        inputs = tuple(self.settings.topics.notifications)
+        release_wait_s = revoke_grace_s(wiring.policy(self.settings)) + _LAST_WORDS_S
         return wiring.Opened(
             producer=producer,
             pool=pool,
-            source=GroupSource(self.options, tuple(self.settings.topics.notifications), self.metrics),
+            source=GroupSource(self.options, inputs, self.metrics, release_wait_s=release_wait_s),
             feed=KafkaCallbackFeed(self.options, self.metrics, decode_callback),
             dead_letters=wiring.dead_letters(self.settings, producer, self.metrics),
             routee=routee,

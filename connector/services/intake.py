@@ -10,10 +10,15 @@ from connector.logs import get_logger
 from connector.ports import Arrived, Assigned, LaneId, Lost, Revoked
 from connector.services.keeper import Keeper
 from connector.services.lane import Lane
-from connector.services.parts import Parts
+from connector.services.parts import Parts, Policy
 
 log = get_logger("intake")
-_REVOKE_GRACE_S = 8.0  # the group waits for us; a POST takes T at most
+_LEAST_GRACE_S = 8.0
+
+
+def revoke_grace_s(policy: Policy) -> float:
+    """How long a lane may drain while the group waits for it: a POST begins within L of its intent, and takes T at most."""
+    return max(_LEAST_GRACE_S, policy.lease_s + policy.timeout_s)
 
 
 class Intake:
@@ -77,7 +82,7 @@ class Intake:
 
     async def _give_back(self, event: Revoked) -> None:
         """Drain, then let the group go on. What is cut here is a doubt for the next owner, never a loss."""
-        grace_s = max(_REVOKE_GRACE_S, self.parts.policy.timeout_s)
+        grace_s = revoke_grace_s(self.parts.policy)
         ending = []
         for lane in event.lanes:
             keeper = self.keepers.pop(lane, None)

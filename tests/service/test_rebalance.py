@@ -39,7 +39,7 @@ async def test_a_revoked_lane_ends_its_post_first(world: World) -> None:
 
 
 async def test_a_post_that_outlasts_the_grace_is_a_doubt_for_the_next(world: World) -> None:
-    """The group is released after T at most; the next owner searches, and does not send again what it finds."""
+    """The group is released after L + T at most; the next owner searches, and does not send again what it finds."""
     first = await Process(world).start()
     record = world.record()
     flow = world.answer(record, "order", world.provider.lose_reply)
@@ -47,7 +47,9 @@ async def test_a_post_that_outlasts_the_grace_is_a_doubt_for_the_next(world: Wor
     world.provider.timeout_s = 60.0
     await first.put(record, seconds=1)
     released = first.source.revoke(LANE)
-    await world.clock.advance(11)
+    await world.clock.advance(12)
+    assert not released.is_set()
+    await world.clock.advance(2)
     assert released.is_set()
     world.provider.answering.set()
     second = await Process(world).start()
@@ -55,6 +57,27 @@ async def test_a_post_that_outlasts_the_grace_is_a_doubt_for_the_next(world: Wor
     await world.clock.advance(200)
     assert world.posts(flow) == [1, 2]  # the cut request never reached Routee
     assert [(event["outcome"], event["resent_after_doubt"]) for event in world.outputs("sends")] == [("ACCEPTED", True)]
+    await second.stop()
+    await first.kill()
+
+
+async def test_a_post_that_began_late_is_waited_for(world: World) -> None:
+    """Revoked just after the intent, sent near the end of its lease, answered near the end of T: settled here, no doubt for anybody."""
+    first = await Process(world).start()
+    world.provider.gate.clear()
+    await first.put(world.record(), seconds=0.2)
+    released = first.source.revoke(LANE)
+    await world.clock.advance(2.5)
+    world.provider.answering.clear()
+    world.provider.gate.set()
+    await world.clock.advance(9)
+    assert not released.is_set()
+    world.provider.answering.set()
+    await world.clock.advance(1)
+    assert released.is_set()
+    assert world.outcomes() == [("ACCEPTED", None)]
+    second = await Process(world).start()
+    assert second.value("adopted_flows_total") == 0
     await second.stop()
     await first.kill()
 
