@@ -12,7 +12,7 @@ SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check lint types architecture coverage deploy-check repo-check docs-check docs fmt bench-claim bench-takeover lock image image-check clean
+.PHONY: help demo test check lint types architecture coverage deploy-check repo-check docs-check docs fmt rolling bench-claim bench-takeover lock image image-check clean
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ docs-check: $(VENV)/.dev
 
 docs: $(VENV)/.dev ## Write the generated parts of README.md and docs/
 	@$(BIN)/python scripts/docs.py
+
+rolling: $(VENV)/.dev ## Restart workers 50 times under load, on a real Kafka: no doubt, no loss, no double (ARGS="--restarts 10")
+	@$(BIN)/python -m tests.acceptance.rolling $(ARGS)
 
 bench-claim: $(VENV)/.dev ## Measure how fast, and in how much memory, a lane is claimed (ARGS="--settled 100000")
 	@$(BIN)/python -m tests.bench.claim $(ARGS)
