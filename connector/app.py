@@ -252,6 +252,7 @@ async def run(settings: Settings, role: Role) -> int:
     rules, _ = load_rules(settings.rules, os.environ)
     if problems := unenforced(settings, rules):
         raise ConfigError(problems)
+    wiring.rest_collector()
     connector = Connector(settings, role, rules)
 
     def stop() -> None:

@@ -256,15 +256,19 @@ def _turn(consumer: Consumer, cursor: Cursor, wanted: int = BATCH) -> tuple[list
     if first is None:
         return [], False
     got = [first, *(consumer.consume(wanted - 1, 0) if wanted > 1 else ())]
-    batch: list[Message] = []
-    moved = False
+    batch = [message for message in got if message.error() is None]
+    if batch:
+        cursor.position, cursor.ended = _offset(batch[-1]) + 1, None
+    if len(batch) == len(got):
+        return batch, True
+    moved = bool(batch)
     for message in got:
         error = message.error()
         if error is None:
-            batch.append(message)
-            cursor.position, cursor.ended, moved = _offset(message) + 1, None, True
-        elif error.code() == PARTITION_EOF:
-            cursor.position = cursor.ended = _offset(message)
+            continue
+        if error.code() == PARTITION_EOF:
+            if not batch or _offset(message) >= cursor.position:  # else rows came behind this end in the same turn
+                cursor.position = cursor.ended = _offset(message)
             moved = True
         elif error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
             raise LaneRefused(f"{cursor.topic} may not be read: give this principal the ACL operation Read on it")
@@ -280,7 +284,8 @@ def _offset(message: Message) -> int:
 
 def entry_of(message: Message) -> Entry:
     """One row as it stands in the log."""
-    return Entry(_offset(message), message.key() or b"", message.value() or b"", message.timestamp()[1])
+    offset = message.offset()
+    return Entry(-1 if offset is None else offset, message.key() or b"", message.value() or b"", message.timestamp()[1])
 
 
 def record_of(message: Message) -> Record:

@@ -230,7 +230,7 @@ def _flow(flow_id: str, head: Head, body: dict[str, Any]) -> Flow:
         facts=_facts(flow_id, head, body),
         state=head.state,
         attempt=head.attempt,
-        attempts=tuple(Attempt(*line) for line in body["attempts"]),
+        attempts=tuple([Attempt(*line) for line in body["attempts"]]),
         ever_posted=body["ever_posted"],
         ever_doubted=body["ever_doubted"],
         resent=body["resent"],
@@ -247,5 +247,5 @@ def _flow(flow_id: str, head: Head, body: dict[str, Any]) -> Flow:
         due_ms=body["due"],
         out=body["out"],
         seq=body["seq"],
-        pending=tuple((number, OutputEvent(id_, kind, flow_id, content)) for number, id_, kind, content in body["pending"]),
+        pending=tuple([(number, OutputEvent(id_, kind, flow_id, content)) for number, id_, kind, content in body["pending"]]),
     )

@@ -171,6 +171,8 @@ class FlowProgress:
 
 
 def _steps_of(compact: str) -> tuple[StepProgress, ...]:
+    if compact == "":
+        return ()
     if not _COMPACT_STEPS.fullmatch(compact):
         raise ValueError("not compact steps")
     return tuple(StepProgress(int(one[1]), _CHANNEL_OF[one[2]], _STEP_OF[one[3]]) for one in _COMPACT_STEP.finditer(compact))

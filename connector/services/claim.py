@@ -98,7 +98,7 @@ async def _sort(lane: LaneId, parts: Parts, fold: Fold, times: Times, checkpoint
     out = await parts.outbox.ids_since(lane, checkpoint.outputs) if open_rows else set()
     adopt = tuple([_adopted(row, out, parts) async for row in _by_and_by(open_rows)])
     awaited = (row for row in fold.flows() if row.settled(checkpoint.journal) and not row.head.finished)
-    follow = tuple([replace(rows.flow_of(row.key, row.value), pending=()) async for row in _by_and_by(awaited)])
+    follow = tuple([_followed(row) async for row in _by_and_by(awaited)])
     for flow in (*adopt, *follow):
         ledger.adopt(flow.facts.digest, flow.facts.siblings, flow.facts.rule, flow.facts.flow_id)
     ledger.covered = _covered(fold, start)
@@ -167,10 +167,17 @@ def _first_since(times: Times, since_ms: int) -> int:
     return before[-1] + 1 if before else 0
 
 
+def _followed(row: Folded) -> Flow:
+    """The flow, whose events are all out: the checkpoint covers its row."""
+    flow = rows.flow_of(row.key, row.value)
+    return replace(flow, pending=()) if flow.pending else flow
+
+
 def _adopted(row: Folded, out: set[str], parts: Parts) -> Flow:
     """The flow as it will stand under the new epoch: an inherited INTENT is a DOUBT; events found in the outputs' tail are out."""
     flow = rows.flow_of(row.key, row.value)
-    flow = flow.acked([number for number, event in flow.pending if event.id in out])
+    if flow.pending:
+        flow = flow.acked([number for number, event in flow.pending if event.id in out])
     if flow.state is State.INTENT:
         flow = advance(flow, Doubt("adopted"), parts.clock.now_ms())
     return flow

@@ -37,6 +37,7 @@ from connector.services.claim import Claimed, claim
 from connector.services.keeper import Keeper
 from connector.services.lane import Lane
 from connector.services.parts import Parts
+from connector.wiring import rest_collector
 from tests import processes
 from tests.kafka import Broker, JavaBroker, find
 from tests.service import world
@@ -228,6 +229,7 @@ def in_child(servers: str, group: str, folder: Path, kind: str, count: int) -> N
     """Every measurement has a process of its own, on one core."""
     child = os.fork()
     if child == 0:
+        rest_collector()
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
         uvloop.run(settled(servers, group, folder, count) if kind == "ended" else live(servers, group, folder, kind, count))
         os._exit(0)
