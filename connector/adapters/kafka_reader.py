@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from collections import OrderedDict, defaultdict
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
@@ -35,6 +36,9 @@ from connector.ports import Entry, LaneId
 T = TypeVar("T")
 
 BATCH: Final = 10_000
+_AHEAD: Final = 256  # records read in one go when one is asked for
+_KEPT: Final = 4096  # records of all lanes
+_KEPT_BYTES: Final = 8_000_000
 _LEADER_S: Final = 5.0
 _LEADER_RETRY_S: Final = 0.05
 _LEADERLESS: Final = frozenset({KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE})
@@ -171,7 +175,12 @@ class ReadingPool:
         async with _seated(self._looks) as seat:
             return await seat.run(lambda consumer: self._range(consumer, seat.cut, LaneId(topic, partition), first, last))
 
-    def _range(self, consumer: Consumer, cut: threading.Event, log: LaneId, first: int, last: int) -> list[Message]:
+    async def ahead(self, topic: str, partition: int, first: int, count: int) -> list[Message]:
+        """The message at ``first``, if it is still there, and those behind it, at most ``count``, that came along with it."""
+        async with _seated(self._looks) as seat:
+            return await seat.run(lambda consumer: self._range(consumer, seat.cut, LaneId(topic, partition), first, first, count - 1))
+
+    def _range(self, consumer: Consumer, cut: threading.Event, log: LaneId, first: int, last: int, more: int = 0) -> list[Message]:
         found: list[Message] = []
         cursor = Cursor(log.topic, log.partition, first)
         _assign(consumer, log.topic, log.partition, first)
@@ -180,12 +189,12 @@ class ReadingPool:
             while cursor.position <= last:
                 if cut.is_set():
                     raise _Cut("reading: cut off")  # never a part as if it were all: what is missing would count as gone
-                batch, moved = _turn(consumer, cursor, min(last - cursor.position + 1, BATCH))
+                batch, moved = _turn(consumer, cursor, min(last - cursor.position + 1 + more, BATCH))
                 heard = self._still_patient(heard, moved=moved)
                 begun_anew = bool(batch) and _offset(batch[0]) < first  # as librdkafka does when ``first`` lies beyond the end
                 if begun_anew or (cursor.ended is not None and cursor.ended <= last):
                     raise KafkaUnavailable(f"reading {log}: it ends before {last}, which was there")
-                found += [message for message in batch if first <= _offset(message) <= last]
+                found += [message for message in batch if first <= _offset(message) <= last + more]
         finally:
             consumer.unassign()
         return found
@@ -226,15 +235,29 @@ class ReadingPool:
 
 
 class KafkaPast:
-    """``ports.Past`` on the input topics."""
+    """``ports.Past`` on the input topics. Whoever takes a lane over needs its last records, nearly in order: many are read at once."""
 
     def __init__(self, pool: ReadingPool) -> None:
         self._pool = pool
+        self._near: OrderedDict[tuple[LaneId, int], Record] = OrderedDict()
+        self._bytes = 0
+        self._reading: defaultdict[LaneId, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def record(self, lane: LaneId, offset: int) -> Record | None:
         """The record at exactly that offset, or None when retention or compaction took it. Raises KafkaUnavailable."""
-        found = await self._pool.between(lane.topic, lane.partition, offset, offset)
-        return record_of(found[0]) if found else None
+        async with self._reading[lane]:  # the next one asked for will mostly have come along
+            if (lane, offset) not in self._near:
+                self._keep(lane, await self._pool.ahead(lane.topic, lane.partition, offset, _AHEAD))
+            return self._near.get((lane, offset))
+
+    def _keep(self, lane: LaneId, messages: Sequence[Message]) -> None:
+        for message in reversed(messages):  # what is asked for is kept longest
+            record = record_of(message)
+            known = self._near.pop((lane, record.offset), None)
+            self._near[lane, record.offset] = record
+            self._bytes += record.size - (known.size if known else 0)
+        while len(self._near) > 1 and (len(self._near) > _KEPT or self._bytes > _KEPT_BYTES):
+            self._bytes -= self._near.popitem(last=False)[1].size
 
 
 @asynccontextmanager

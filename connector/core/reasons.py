@@ -147,7 +147,6 @@ PROVIDER: Final[Mapping[str, Meaning]] = {
 
 LANE_LOSSES: Final[Mapping[str, Meaning]] = {
     "fenced": Meaning("another process has claimed the lane", "Nothing after a rebalance; else look for processes that freeze."),
-    "rows_replaced": Meaning("a row was replaced by a late one of an earlier owner while the lane was being claimed", _CLAIMED),
     "superseded": Meaning("another process claimed the lane while this one was claiming it", _CLAIMED),
     "group_lost": Meaning("the group gave the partition to another process", "If it repeats: CPU, or `kafka.session_timeout`."),
     "closed": Meaning("the tenure of the lane had ended", _CLAIMED),

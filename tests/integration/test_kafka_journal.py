@@ -7,10 +7,10 @@ import threading
 from collections.abc import AsyncIterator
 
 import pytest
-from confluent_kafka import Consumer
+from confluent_kafka import Consumer, Message
 
 from connector.adapters.kafka_client import KafkaOptions, journal_topic, reader_config
-from connector.adapters.kafka_reader import ReadingPool, Seat
+from connector.adapters.kafka_reader import KafkaPast, ReadingPool, Seat
 from connector.errors import KafkaUnavailable
 from connector.metrics import Metrics
 from connector.ports import Entry, LaneId
@@ -170,3 +170,25 @@ async def test_a_silent_broker_is_unavailable() -> None:
         async for _ in pool.scan("journal", 0):
             pass
     await pool.close()
+
+
+@pytest.mark.broker
+async def test_input_records_are_read_many_at_once(process: Process, topic: NewTopicName, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A take-over asks for hundreds of records side by side: a handful of reads gives them, and what is kept stays bounded."""
+    lane = LaneId(topic("input"), 0)
+    written = [process.producer.produce(lane.topic, 0, b"k", b"%d" % number * 100) for number in range(6000)]
+    await asyncio.gather(*written)
+    reads: list[int] = []
+    ahead = process.pool.ahead
+
+    async def counted(name: str, partition: int, first: int, count: int) -> list[Message]:
+        reads.append(first)
+        return await ahead(name, partition, first, count)
+
+    monkeypatch.setattr(process.pool, "ahead", counted)
+    past = KafkaPast(process.pool)
+    found = await asyncio.gather(*(past.record(lane, offset) for offset in range(6000)))
+    assert [record.value for record in found if record is not None] == [b"%d" % number * 100 for number in range(6000)]
+    assert len(reads) < 600
+    assert len(past._near) <= 4096
+    assert past._bytes == sum(record.size for record in past._near.values())

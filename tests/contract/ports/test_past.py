@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 
 import pytest
@@ -27,3 +28,11 @@ async def test_beyond_the_end_nothing_is_known(pasts: Pasts) -> None:
         with pytest.raises(KafkaUnavailable):
             await pasts.past.record(pasts.lane, offset)
     assert await pasts.past.record(pasts.lane, written.offset) is not None
+
+
+async def test_many_records_are_given_each_as_it_is(pasts: Pasts) -> None:
+    """In their order, all at once or against it."""
+    written = [await pasts.put(b"%d" % number) for number in range(30)]
+    for order in (written, written[::-1]):
+        found = await asyncio.gather(*(pasts.past.record(pasts.lane, record.offset) for record in order))
+        assert [record.value for record in found if record is not None] == [record.value for record in order]
