@@ -69,7 +69,7 @@ NEEDED_BY: dict[str, str] = {
 }
 
 
-OURS = frozenset({"connector", "tests", "scripts"})
+OURS = frozenset({"connector", "examples", "tests", "scripts"})
 
 
 class Import(NamedTuple):
@@ -230,7 +230,7 @@ def test_services_know_what_they_catch() -> None:
     assert not breaches(blanket_handlers)
 
 
-@pytest.mark.parametrize(("folder", "extras"), [("connector", ()), ("tests", ("dev",)), ("scripts", ("dev",))])
+@pytest.mark.parametrize(("folder", "extras"), [("connector", ()), ("examples", ()), ("tests", ("dev",)), ("scripts", ("dev",))])
 def test_every_library_is_declared(folder: str, extras: tuple[str, ...]) -> None:
     """What is imported is named in pyproject.toml: nothing works only because something else happens to bring it along."""
     assert not list(undeclared(folder, extras))

@@ -1,0 +1,308 @@
+"""How well messages arrive: delivery rate by channel, and how often a fallback reaches whom the first step did not.
+
+    python examples/delivery_report.py --bootstrap-servers localhost:9092 --since 24h
+
+Reads the sends and statuses topics to their present end, as any consumer would; it joins no group and commits nothing. Needs
+confluent-kafka, and for Avro the connector's package, which has the schemas. What it shows of a consumer's duties:
+
+* Drop repeats by the header ``failover.id``: an event may stand in its topic twice.
+* Take the last decision of a flow: a ``correction`` replaces an earlier one; a ``duplicate`` only tells that a person may have got two.
+* Order a flow's statuses by ``seq``. ``delivered`` says that a person was reached; ``SUCCEEDED`` of an OTP only says that it was taken.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import re
+import statistics
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+Event = Mapping[str, Any]
+
+REACHED = frozenset({"DELIVERED", "SEEN", "COMPLETED"})
+FAILED = frozenset({"EXPIRED", "UNDELIVERED", "FAILED", "UNSENT", "BUSY", "NO_ANSWER"})
+PATIENCE_S = 10.0
+SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+
+@dataclass
+class Step:
+    """One step of a flow, as its last status has it."""
+
+    channel: str
+    seq: int = 0
+    status: str = ""
+    reached_after_s: float | None = None  # from acceptance to the first word that it arrived
+
+
+@dataclass
+class Flow:
+    """What both topics say of one flow."""
+
+    outcome: str | None = None
+    decided: tuple[bool, str] = (False, "")  # a correction, and the later one, wins
+    kind: str | None = None
+    delivered: bool = False
+    terminal: bool = False
+    seq: int = 0
+    steps: dict[int, Step] = field(default_factory=dict)  # by order
+
+
+@dataclass
+class Share:
+    """So many of so many."""
+
+    tried: int = 0
+    delivered: int = 0
+
+    @property
+    def rate(self) -> float | None:
+        """0 … 1; None where nothing was tried."""
+        return self.delivered / self.tried if self.tried else None
+
+
+class Report:
+    """Takes events of both topics in any order, each as often as it comes."""
+
+    def __init__(self) -> None:
+        self.flows: dict[str, Flow] = {}
+        self.repeats = 0
+        self._seen: set[str] = set()
+
+    def take(self, kind: str, event_id: str, event: Event) -> None:
+        """``kind``: send or status; ``event_id``: the header failover.id."""
+        if event_id in self._seen:
+            self.repeats += 1
+            return
+        self._seen.add(event_id)
+        flow = self.flows.setdefault(event["flow_id"], Flow())
+        flow.kind = event["class"]
+        if kind == "send":
+            self._decide(flow, event)
+        else:
+            self._hear(flow, event)
+
+    @staticmethod
+    def _decide(flow: Flow, event: Event) -> None:
+        decided = (event["correction"], event["settled_at"] or "")
+        if not event["duplicate"] and decided >= flow.decided:
+            flow.outcome, flow.decided = event["outcome"], decided
+
+    @staticmethod
+    def _hear(flow: Flow, event: Event) -> None:
+        if event["seq"] > flow.seq:
+            flow.seq, flow.delivered, flow.terminal = event["seq"], event["delivered"], event["terminal"]
+        told = event["step"]
+        if told is None:
+            return
+        step = flow.steps.setdefault(told["order"], Step(told["channel"]))
+        if told["status"] in REACHED:
+            took_s = seconds_between(event["accepted_at"], event["observed_at"])
+            step.reached_after_s = took_s if step.reached_after_s is None else min(step.reached_after_s, took_s)
+        if event["seq"] > step.seq:
+            step.seq, step.status = event["seq"], told["status"]
+
+    def outcomes(self) -> dict[str, int]:
+        """Flows by their decision as it stands; of some only later statuses may lie in the time that was read."""
+        words = [flow.outcome or "decided before" for flow in self.flows.values()]
+        return {word: words.count(word) for word in sorted(set(words))}
+
+    def accepted(self, kind: str | None = None) -> Share:
+        """Flows that Routee took, of a class or of all, and how many of them reached a person."""
+        chosen = [flow for flow in self.flows.values() if flow.outcome == "ACCEPTED" and kind in {None, flow.kind}]
+        return Share(len(chosen), sum(flow.delivered for flow in chosen))
+
+    def channels(self) -> dict[str, Share]:
+        """By channel: steps that were tried, and those that reached the person."""
+        shares: dict[str, Share] = {}
+        for flow in self.flows.values():
+            for step in flow.steps.values():
+                share = shares.setdefault(step.channel, Share())
+                share.tried += 1
+                share.delivered += step.status in REACHED
+        return dict(sorted(shares.items()))
+
+    def fallbacks(self) -> dict[str, Share]:
+        """``viber → sms``: how often the second was tried because the first failed, and how often it reached the person."""
+        shares: dict[str, Share] = {}
+        for flow in self.flows.values():
+            orders = sorted(flow.steps)
+            for first, second in itertools.pairwise(orders):
+                if flow.steps[first].status in FAILED:
+                    share = shares.setdefault(f"{flow.steps[first].channel} → {flow.steps[second].channel}", Share())
+                    share.tried += 1
+                    share.delivered += flow.steps[second].status in REACHED
+        return dict(sorted(shares.items()))
+
+    def median_s(self, channel: str) -> float | None:
+        """Half of the messages of this channel had arrived so soon after Routee took them."""
+        took = [step.reached_after_s for flow in self.flows.values() for step in flow.steps.values() if step.channel == channel]
+        known = [seconds for seconds in took if seconds is not None]
+        return statistics.median(known) if known else None
+
+    @property
+    def under_way(self) -> int:
+        """Accepted flows whose end is still awaited: the rates rise by some of them."""
+        return sum(flow.outcome == "ACCEPTED" and not flow.terminal for flow in self.flows.values())
+
+
+# ------------------------------------------------------------------------------------------------------------- reading
+
+
+def read(consumer: Consumer, topics: Mapping[str, str], since_ms: int | None) -> Iterator[tuple[str, str, Event]]:
+    """Kind, id and body of every event from ``since_ms`` (None: the beginning) to the present end. ``topics``: topic → kind."""
+    places = [TopicPartition(topic, number) for topic in topics for number in partitions(consumer, topic)]
+    starts = [begin(consumer, place, since_ms) for place in places]
+    left = {(place.topic, place.partition) for place in starts if place.offset < end_of(consumer, place)}
+    consumer.assign([place for place in starts if (place.topic, place.partition) in left])
+    while left:
+        message = consumer.poll(PATIENCE_S)
+        if message is None:
+            raise KafkaException(KafkaError(KafkaError.REQUEST_TIMED_OUT, "no answer from the broker"))
+        error, topic = message.error(), message.topic() or ""
+        if error is None:
+            yield topics[topic], header(message, "failover.id"), decode(message.value() or b"", topics[topic])
+        elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - librdkafka's own codes have no other name
+            left.discard((topic, message.partition() or 0))
+        else:
+            raise KafkaException(error)
+
+
+def partitions(consumer: Consumer, topic: str) -> Sequence[int]:
+    """Of a topic. Raises KafkaException where it does not exist."""
+    found = consumer.list_topics(topic, PATIENCE_S).topics[topic]
+    if found.error is not None:
+        raise KafkaException(found.error)
+    return sorted(found.partitions)
+
+
+def begin(consumer: Consumer, place: TopicPartition, since_ms: int | None) -> TopicPartition:
+    """Where to read from: the first event at or after the time; behind the end where there is none."""
+    if since_ms is None:
+        return TopicPartition(place.topic, place.partition, consumer.get_watermark_offsets(place, PATIENCE_S)[0])
+    (found,) = consumer.offsets_for_times([TopicPartition(place.topic, place.partition, since_ms)], PATIENCE_S)
+    return found if found.offset >= 0 else TopicPartition(place.topic, place.partition, end_of(consumer, place))
+
+
+def end_of(consumer: Consumer, place: TopicPartition) -> int:
+    """The offset behind the last event."""
+    return int(consumer.get_watermark_offsets(place, PATIENCE_S)[1])
+
+
+def header(message: Message, name: str) -> str:
+    """A header's text."""
+    values = [pair[1] for pair in message.headers() or () if pair[0] == name]
+    return values[-1].decode() if values and isinstance(values[-1], bytes) else ""
+
+
+def decode(value: bytes, kind: str) -> Event:
+    """JSON as it is; Avro (with a registry or without) with the schemas of the connector's package."""
+    if value.startswith(b"{"):
+        body: Event = json.loads(value)
+        return body
+    from connector.adapters.encode import decode_event  # noqa: PLC0415 - not needed for JSON
+
+    return decode_event(value, kind)
+
+
+def seconds_between(start: str, end: str) -> float:
+    """Of two times in ISO 8601."""
+    return (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds()
+
+
+# ------------------------------------------------------------------------------------------------------------- telling
+
+
+def as_data(report: Report) -> dict[str, Any]:
+    """The whole report."""
+
+    def shares(found: Mapping[str, Share]) -> dict[str, Any]:
+        return {name: {"tried": share.tried, "delivered": share.delivered, "rate": share.rate} for name, share in found.items()}
+
+    kinds = sorted({flow.kind for flow in report.flows.values() if flow.kind})
+    return {
+        "flows": len(report.flows),
+        "outcomes": report.outcomes(),
+        "accepted": shares({"all": report.accepted(), **{kind: report.accepted(kind) for kind in kinds}}),
+        "under_way": report.under_way,
+        "channels": shares(report.channels()),
+        "fallbacks": shares(report.fallbacks()),
+        "median_seconds": {channel: report.median_s(channel) for channel in report.channels()},
+        "repeats_dropped": report.repeats,
+    }
+
+
+def as_text(report: Report) -> str:
+    """The same for people."""
+    outcomes = ", ".join(f"{count} {word}" for word, count in report.outcomes().items())
+    lines = [f"{len(report.flows)} flows: {outcomes}", f"{report.under_way} accepted ones are still under way", ""]
+    kinds = sorted({flow.kind for flow in report.flows.values() if flow.kind})
+    lines += table("accepted", {"all": report.accepted(), **{kind: report.accepted(kind) for kind in kinds}})
+    medians = {channel: report.median_s(channel) for channel in report.channels()}
+    lines += table(
+        "channel", report.channels(), {name: f"half within {median:.1f} s" for name, median in medians.items() if median is not None}
+    )
+    lines += table("fallback", report.fallbacks())
+    return "\n".join(lines) + f"{report.repeats} repeats were dropped\n"
+
+
+def table(title: str, shares: Mapping[str, Share], remarks: Mapping[str, str] | None = None) -> list[str]:
+    """Lines of one table."""
+    lines = [f"{title:<24}{'tried':>8}{'delivered':>11}{'rate':>9}"]
+    for name, share in shares.items():
+        rate = "–" if share.rate is None else f"{share.rate:.1%}"
+        lines.append(f"{name:<24}{share.tried:>8}{share.delivered:>11}{rate:>9}   {(remarks or {}).get(name, '')}".rstrip())
+    return [*lines, ""]
+
+
+def since(text: str) -> int:
+    """Epoch milliseconds of so long ago: ``90s``, ``15m``, ``24h``, ``7d``."""
+    found = re.fullmatch(r"(\d+)([smhd])", text)
+    if found is None:
+        raise argparse.ArgumentTypeError("write a number and one of s, m, h, d, as in 24h")
+    return int((time.time() - int(found[1]) * SECONDS[found[2]]) * 1000)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit code 1 where Kafka cannot be read."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--bootstrap-servers", default="localhost:9092")
+    parser.add_argument("--sends", default="failover.sends", metavar="TOPIC")
+    parser.add_argument("--statuses", default="failover.statuses", metavar="TOPIC")
+    parser.add_argument("--since", type=since, metavar="DURATION", help="only events of the last 90s, 15m, 24h, 7d; else all there are")
+    parser.add_argument("--property", action="append", default=[], metavar="NAME=VALUE", help="of librdkafka: TLS, SASL …")
+    parser.add_argument("--json", action="store_true")
+    chosen = parser.parse_args(arguments)
+    consumer = Consumer(
+        {
+            "group.id": "delivery-report",  # librdkafka wants one; nothing is joined or committed under it
+            **dict(one.split("=", 1) for one in chosen.property),
+            "bootstrap.servers": chosen.bootstrap_servers,
+            "enable.auto.commit": False,
+            "enable.partition.eof": True,
+        }
+    )
+    report = Report()
+    try:
+        for kind, event_id, event in read(consumer, {chosen.sends: "send", chosen.statuses: "status"}, chosen.since):
+            report.take(kind, event_id, event)
+    except KafkaException as error:
+        print(f"Kafka cannot be read: {error.args[0].str()}", file=sys.stderr)
+        return 1
+    finally:
+        consumer.close()
+    print(json.dumps(as_data(report), indent=2, ensure_ascii=False) if chosen.json else as_text(report), end="\n" if chosen.json else "")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
