@@ -12,13 +12,13 @@ from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._config import ConfigResource
 from confluent_kafka.admin._resource import ResourceType
 from confluent_kafka.cimpl import NewPartitions, NewTopic
 
-from connector.adapters.kafka_client import KafkaOptions, client_config, error_of, library_logger, unavailable
+from connector.adapters.kafka_client import KafkaOptions, client_config, error_of, library_logger, reader_config, unavailable
 from connector.adapters.kafka_topics import (
     REMEMBERING,
     Finding,
@@ -43,7 +43,6 @@ _REACH_S: Final = 5.0  # whoever mistyped an address shall not wait for it; a cl
 
 _MOCK: Final = "mockCluster"  # how its cluster id begins; it never answers DescribeTopics
 _FORBIDDEN: Final = frozenset({KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED})
-_STARTING: Final = frozenset({KafkaError.COORDINATOR_LOAD_IN_PROGRESS, KafkaError.COORDINATOR_NOT_AVAILABLE, KafkaError.NOT_COORDINATOR})
 # Journals before all that is beside them: whatever fails on the way, a callbacks topic without its journal means a journal that was lost.
 _IN_TURN: Final = (frozenset({Role.INPUT}), frozenset({Role.JOURNAL}), frozenset(Role) - {Role.INPUT, Role.JOURNAL})
 
@@ -64,7 +63,7 @@ class KafkaTopics:
         self._ask_s = ask_s
         self._reach_s = min(ask_s, _REACH_S)
         self._servers = options.bootstrap_servers
-        self._group_id = options.group_id
+        self._group_reader = reader_config(options, group_id=options.group_id)
         try:
             self._admin = AdminClient(client_config(options), logger=library_logger())
         except KafkaException as refused:
@@ -186,21 +185,15 @@ class KafkaTopics:
         places = [TopicPartition(name, number) for name in found if name in inputs for number in range(found[name].partitions)]
         if not places or self._is_mock():
             return frozenset()
-        deadline = time.monotonic() + self._ask_s
-        while True:
-            try:
-                offsets = self._group_offsets(places)
-                break
-            except KafkaUnavailable as error:
-                if not _is_starting(error) or time.monotonic() > deadline:
-                    raise
-                time.sleep(0.2)
+        consumer = Consumer(self._group_reader, logger=library_logger())  # the admin client's own question crashes in a new cluster
+        try:
+            offsets = self._ask("asking for the group's offsets", lambda: consumer.committed(places, timeout=self._ask_s))
+        finally:
+            consumer.close()
+        for place in offsets:
+            if place.error is not None:
+                raise unavailable("asking for the group's offsets", place.error, self._servers)
         return frozenset(place.topic for place in offsets if place.offset > 0)
-
-    def _group_offsets(self, places: list[TopicPartition]) -> list[TopicPartition]:
-        wanted = [ConsumerGroupTopicPartitions(self._group_id, places)]
-        asked = self._admin.list_consumer_group_offsets(wanted, request_timeout=self._ask_s)
-        return list(self._wait("asking for the group's offsets", asked[self._group_id]).topic_partitions)
 
     def _readable_configs(self, names: Sequence[str]) -> dict[str, dict[str, str]]:
         """As ``configs``; nothing where they may not be read, which is told."""
@@ -238,11 +231,6 @@ def _refuse(findings: Sequence[Finding]) -> None:
     ]
     if problems:
         raise ConfigError(tuple(problems))
-
-
-def _is_starting(error: KafkaUnavailable) -> bool:
-    """The group's coordinator is not up yet, as in a cluster's first minute."""
-    return isinstance(error.__cause__, KafkaException) and _code(error.__cause__) in _STARTING
 
 
 def _code(exception: KafkaException) -> int | None:
