@@ -96,7 +96,7 @@ def _tables() -> dict[str, list[dict[str, object]]]:
         ],
         "faults": [{"name": entry.name, "meaning": entry.meaning} for entry in FAULTS.values()],
         "switches": [
-            {"name": entry.name, "default": entry.default, "choices": list(entry.choices), "contract": entry.row, "meaning": entry.meaning}
+            {"name": entry.name, "default": entry.default, "choices": list(entry.choices), "contract": entry.page, "meaning": entry.meaning}
             for entry in SWITCHES
         ],
     }
@@ -119,5 +119,5 @@ def _as_text() -> str:
         choices = entry["choices"]
         words = "|".join(str(choice) for choice in choices) if isinstance(choices, list) and choices else "true|false"
         default = entry["default"] if choices else str(entry["default"]).lower()
-        lines.append(f"  {entry['name']:<26} {default:<13} {entry['contract']:<17} {entry['meaning']} [{words}]")
+        lines.append(f"  {entry['name']:<26} {default:<13} {entry['contract']:<27} {entry['meaning']} [{words}]")
     return "\n".join(lines)
