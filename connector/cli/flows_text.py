@@ -57,7 +57,10 @@ def _screen(found: Found, times: Times, now_ms: int) -> Iterator[str]:
     yield ""
     for label, ahead in zip(("next", *[""] * 9), outlook(flow, times, now_ms, row.claimed_ms), strict=False):
         yield _labelled(label, _ahead(ahead, now_ms))
-    yield _labelled("lane", _lane(found))
+    held = f"claimed by {found.owner.host} at {_time(found.owner.claimed_ms)}" if found.owner else "its claim is gone from the journal"
+    yield _labelled("lane", f"{found.lane}, {held}")
+    void = ", void: written by a process that had lost the lane" if row.void else ""
+    yield _labelled("row", f"journal offset {row.offset}, epoch {row.epoch}, written {_time(row.written_ms)}{void}")
 
 
 def _labelled(label: str, text: str) -> str:
@@ -75,7 +78,12 @@ def _rule(facts: Facts) -> str:
 
 
 def _flags(flow: Flow) -> str:
-    flags = [(flow.resent, "sent again after a doubt"), (bool(flow.duplicates), "ACCEPTED TWICE"), (flow.overtaken, "overtaken")]
+    flags = [
+        (flow.resent, "sent again after a doubt"),
+        (flow.ever_doubted and flow.state.settled and not flow.resent, "was in doubt"),
+        (bool(flow.duplicates), "ACCEPTED TWICE"),
+        (flow.overtaken, "overtaken"),
+    ]
     return "".join(f" · {words}" for holds, words in flags if holds)
 
 
@@ -95,19 +103,13 @@ def _ahead(ahead: Ahead, now_ms: int) -> str:
     return f"{_time(ahead.at_ms)} ({away})  {ahead.what}"
 
 
-def _lane(found: Found) -> str:
-    row, owner = found.row, found.owner
-    held = f"claimed by {owner.host} at {_time(owner.claimed_ms)}" if owner else "its claim is gone from the journal"
-    void = ", void: written by a process that had lost the lane" if row.void else ""
-    return f"{found.lane}, {held}; this row: journal offset {row.offset}, epoch {row.epoch}, written {_time(row.written_ms)}{void}"
-
-
 def not_found(name: str, looked: Looked, group: str, window_ms: int) -> str:
     """Where was looked, since when, and why it may not be there (yet, or any more). ``window_ms``: ``lane.dedup_window``."""
     lines = [f"not found: {name}", f"looked at {_where(looked)} (group {group})"]
     lines.append(f"what is older than {format_duration(window_ms)} (lane.dedup_window) and ended may be gone; look in the output topics")
     if looked.waiting:
-        lines.append(f"{looked.waiting} records of the input were not taken yet (by the lanes' last checkpoints): it may be among them")
+        records = "1 record" if looked.waiting == 1 else f"{looked.waiting} records"
+        lines.append(f"the input holds {records} that no worker had taken when the lanes last wrote a checkpoint: it may be among them")
     return "\n".join(lines) + "\n"
 
 

@@ -67,7 +67,7 @@ def state_words(flow: Flow) -> str:
         State.PARKED: "waiting for its next try",
         State.INTENT: f"attempt {flow.attempt} is being sent; its answer is not known yet",
         State.NOT_SENT: f"attempt {flow.attempt} did not leave us; it is tried again",
-        State.DOUBT: f"in doubt: attempt {flow.attempt} may or may not have reached Routee",
+        State.DOUBT: f"attempt {flow.attempt} may or may not have reached Routee",
         State.REJECTED: "Routee refused it; nothing was sent",
         State.EXPIRED: "not sent: its time was over",
         State.SUPPRESSED: "not sent, by decision",

@@ -1,0 +1,118 @@
+"""What ``flows`` puts on the screen."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import orjson
+import pytest
+from hypothesis import given
+
+from connector.cli.flows_text import COLUMNS, flow_json, line, listed, looked_json, not_found, screen
+from connector.core.flow import Attempt, Flow, State
+from connector.core.model import MessageClass
+from connector.core.standing import Owner, Row
+from connector.ports import LaneId
+from connector.services.lookup import Found, Looked
+from tests.unit.flows import NOW, facts, walks
+from tests.unit.test_outlook import TIMES
+
+OWNER = Owner("worker-2/118", NOW - 60_000, 4000)
+LOOKED = Looked(lanes=6, flows=58, since_ms=NOW, waiting=0)
+
+
+def found(flow: Flow, *, void: bool = False, owner: Owner | None = OWNER) -> Found:
+    """As the lookup gives it."""
+    return Found(LaneId("notifications", 0), Row(flow, 4711, 4000, NOW, void, NOW - 60_000), owner)
+
+
+DOUBT = Flow(
+    facts(message_class=MessageClass.OTP, rule="login-code", recipient_hash=bytes(16)),
+    State.DOUBT,
+    attempt=2,
+    attempts=(Attempt(1, NOW - 2000, "REFUSED", 429, "HTTP_429"), Attempt(2, NOW, "DOUBT", None, "timeout")),
+    ever_posted=True,
+    ever_doubted=True,
+)
+
+
+def test_a_doubt_says_what_is_known_and_what_comes() -> None:
+    """One screen for three in the morning."""
+    assert screen(found(DOUBT), TIMES, NOW + 40_000) == (
+        "event     e1 (order)\n"
+        "from      notifications/0/7, worth sending until 2027-01-15 09:00:00.000\n"
+        "flow      30830fad-21ed-49b0-89d0-bbada2fd5640\n"
+        "rule      login-code (rules v1): otp, standard API, viber → sms\n"
+        "phone     00000000000000000000000000000000 (keyed hash)\n"
+        "label     30830fad-21ed-49b0-89d0-bbada2fd5640.1 … .2\n"
+        "state     DOUBT: attempt 2 may or may not have reached Routee\n"
+        "because   doubt: no whole answer within `routee.timeout`\n"
+        "to do     Nothing at once: tracking is searched for the message, and its class decides.\n"
+        "\n"
+        "  2027-01-15 07:59:58.000  CONNECTOR  attempt 1: REFUSED (HTTP 429, HTTP_429)\n"
+        "  2027-01-15 07:59:59.000  EVENT      the event occurred\n"
+        "  2027-01-15 08:00:00.000  CONNECTOR  attempt 2: DOUBT (timeout)\n"
+        "\n"
+        "next      2027-01-15 08:00:30.000 (10s ago: overdue)  not found by then, it is sent once more (attempt 3, flagged)\n"
+        "          2027-01-15 08:15:00.000 (in 14m 20s)  tracking without an answer until then: UNKNOWN (search_failed)\n"
+        "          Routee's tracking is searched again and again; found there, it is ACCEPTED\n"
+        "lane      notifications/0, claimed by worker-2/118 at 2027-01-15 07:59:00.000\n"
+        "row       journal offset 4711, epoch 4000, written 2027-01-15 08:00:00.000\n"
+    )
+
+
+@given(walks)
+def test_every_flow_has_its_screen_line_and_json(steps: list[tuple[Flow, object, Flow]]) -> None:
+    """Whatever stands in a journal; the JSON is JSON, the line has its columns."""
+    for _, _, flow in steps:
+        one = found(flow)
+        assert screen(one, TIMES, NOW).startswith("event     e1 (order)\n")
+        assert max(map(len, screen(one, TIMES, NOW).splitlines())) <= 160
+        assert len(line(one, NOW)) == len(COLUMNS)
+        assert orjson.loads(orjson.dumps(flow_json(one, TIMES, NOW)))["state"] == flow.state.name
+
+
+def test_what_is_special_is_said() -> None:
+    """A resend, two acceptances, other rules of the event, a void row, a claim that is gone, statuses that are missing."""
+    flow = replace(
+        DOUBT, facts=facts(siblings=("a", "b"), tenant="acme"), resent=True, tracking_id="t1", duplicates=("t2",), overtaken=True
+    )
+    shown = screen(replace(found(flow, void=True, owner=None), unread="1 of 2 statuses were not found: why"), TIMES, NOW)
+    for words in (
+        "tenant acme",
+        "tracking t1, t2 (duplicate)",
+        "sent again after a doubt · ACCEPTED TWICE · overtaken",
+        "2 rules matched this event: a, b",
+        "(1 of 2 statuses were not found: why)",
+        "its claim is gone from the journal",
+        "void: written by a process that had lost the lane",
+    ):
+        assert words in " ".join(shown.split())
+    nobody = Flow(
+        facts(rule="", event_type="", api=None, message_class=None, channels=()), State.INVALID, reason="BAD_JSON", changed_at_ms=NOW
+    )
+    shown = screen(found(nobody), TIMES, NOW)
+    assert "\nrule " not in shown
+    assert "because   BAD_JSON: the value is no JSON document\n" in shown
+    assert line(found(nobody), NOW + 3_700_000) == ("INVALID", "1h 1m", "–", "–", "0", "BAD_JSON", "notifications/0", "e1")
+    assert "was in doubt" in screen(found(replace(DOUBT, state=State.UNKNOWN)), TIMES, NOW)
+
+
+@pytest.mark.parametrize(("waiting", "records"), [(1, "1 record "), (12, "12 records ")])
+def test_not_found_says_where_and_what_it_may_be(waiting: int, records: str) -> None:
+    """The journals' age, the memory's length, and what no worker has taken yet."""
+    shown = not_found("e-9", replace(LOOKED, waiting=waiting), "shop", 259_200_000)
+    assert shown.startswith("not found: e-9\nlooked at 58 flows in 6 journals that go back to 2027-01-15 08:00:00.000 UTC (group shop)\n")
+    assert "older than 3d (lane.dedup_window)" in shown
+    assert f"the input holds {records}" in shown
+    assert "the input holds" not in not_found("e-9", LOOKED, "shop", 259_200_000)
+    assert "go back" not in not_found("e-9", replace(LOOKED, since_ms=None), "shop", 259_200_000)
+
+
+def test_a_list_says_how_much_of_it_is_shown() -> None:
+    """One, all, or the oldest of more."""
+    assert listed(1, 1, LOOKED).startswith("1 flow; looked at 58 flows")
+    assert listed(2, 2, LOOKED).startswith("2 flows; ")
+    assert listed(50, 99, LOOKED).startswith("50 of 99 flows, the oldest; ")
+    refused = replace(LOOKED, refused=((LaneId("notifications", 3), "no journal"),))
+    assert looked_json(refused)["refused"] == [{"lane": "notifications/3", "reason": "no journal"}]
