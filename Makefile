@@ -12,7 +12,7 @@ SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check lint types architecture coverage deploy-check repo-check docs-check docs fmt rolling bench-claim bench-takeover lock image image-check clean
+.PHONY: help demo test mutants check lint types architecture coverage deploy-check repo-check docs-check docs fmt rolling bench-claim bench-takeover lock image image-check clean
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,6 +22,9 @@ demo: $(VENV)/.run ## Run the connector against a simulated Routee and an in-pro
 
 test: $(VENV)/.dev ## Run all tests, those on a real Kafka included (ARGS="-k lane" to choose)
 	@$(BIN)/python -m pytest -q $(ARGS)
+
+mutants: $(VENV)/.dev ## Plant each known bug in a copy and see that the tests catch it (ARGS="--only lease" for some)
+	@$(BIN)/python -m tests.mutants $(ARGS)
 
 check: lint types architecture coverage deploy-check repo-check docs-check ## Run all gates: lint, types, layers, coverage, chart, locks, docs
 	@echo "check: all gates passed"

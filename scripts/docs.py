@@ -21,9 +21,15 @@ from connector.logs import EVENTS
 from connector.metrics import markdown_table
 from connector.rules_file import rules_json_schema
 from connector.settings import Settings, settings_json_schema
+from tests.mutants.patches import load
+from tests.mutants.patches import table as planted_bugs
 
 ROOT: Final = Path(__file__).resolve().parent.parent
-FILES: Final = ("README.md", *(f"docs/{name}.md" for name in ("events", "how-it-works", "metrics", "reasons", "rules", "settings")))
+FILES: Final = (
+    "README.md",
+    "tests/README.md",
+    *(f"docs/{name}.md" for name in ("events", "how-it-works", "metrics", "reasons", "rules", "settings")),
+)
 TEN: Final = (
     *("oldest_waiting_seconds", "sends_total", "send_seconds", "provider_seconds", "breaker_state"),
     *("doubts", "oldest_doubt_seconds", "double_accepts_total", "dead_letters_total", "lanes"),
@@ -294,6 +300,7 @@ PARTS: Final[Mapping[str, Callable[[], str]]] = {
     "reasons": reasons,
     "transitions": transitions,
     "status-words": status_table_markdown,
+    "planted-bugs": lambda: planted_bugs(load()),
 }
 
 if __name__ == "__main__":
