@@ -23,8 +23,8 @@ from connector.ports import Ends, Entry, LaneId
 class KafkaArchive:
     """One consumer that joins no group, and an admin client that changes nothing. Close it at the end."""
 
-    def __init__(self, options: KafkaOptions, inputs: Sequence[str], statuses: str, *, patience_s: float = 5.0) -> None:
-        """``patience_s``: how long the broker may be silent, about."""
+    def __init__(self, options: KafkaOptions, inputs: Sequence[str], statuses: str, *, patience_s: float = 15.0) -> None:
+        """``patience_s``: how long the broker may be silent while it is read; one that is not there is found out in five seconds."""
         self._group_id = options.group_id
         self._inputs = tuple(inputs)
         self._statuses = statuses

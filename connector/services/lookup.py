@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from heapq import nsmallest
+from itertools import chain
 
 from connector.core.events import STATUS
 from connector.core.model import JsonObject, MessageClass
@@ -42,22 +43,17 @@ class Looked:
     refused: tuple[tuple[LaneId, str], ...] = ()  # journals that this release cannot read
 
 
-@dataclass(frozen=True, slots=True)
-class _Read:
-    lane: LaneId
-    standing: Standing
-    rows: tuple[Row, ...]
-    waiting: int
-
-
 async def find(archive: Archive, wanted: Wanted, progress: Progress) -> tuple[tuple[Found, ...], Looked]:
     """All flows of that name, in order of input, with their statuses. Raises KafkaUnavailable."""
-    reads, looked = await _read(archive, wanted.may_match, progress)
-    found: list[Found] = []
-    for read in reads:
-        rows = [row for row in read.rows if wanted.matches(row.flow)]
+    met: list[tuple[LaneId, list[Row], Owner | None]] = []
+
+    def take(lane: LaneId, standing: Standing) -> None:
+        rows = [row for row in standing.rows() if wanted.matches(row.flow)]
         if rows:
-            found += await _with_statuses(archive, read, rows, progress)
+            met.append((lane, rows, standing.owner))
+
+    looked = await _read(archive, wanted.may_match, take, progress)
+    found = [one for lane, rows, owner in met for one in await _with_statuses(archive, lane, rows, owner, progress)]
     return tuple(sorted(found, key=lambda one: (one.row.flow.facts.occurred_at_ms, one.lane, one.row.flow.facts.source_offset))), looked
 
 
@@ -72,37 +68,47 @@ async def list_flows(
 ) -> tuple[tuple[Found, ...], int, Looked]:
     """Flows by state, oldest first, at most ``limit`` of them; how many there are; where was looked.
 
-    ``before_ms``: only those that are as they are since before that time.
+    ``before_ms``: only those that are as they are since before that time. Raises KafkaUnavailable.
     """
-    reads, looked = await _read(archive, listed.may_match, progress)
-    chosen = [
-        Found(read.lane, row, read.standing.owner)
-        for read in reads
-        for row in read.rows
-        if (before_ms is None or since_ms(row.flow) < before_ms) and (not classes or row.flow.facts.message_class in classes)
-    ]
-    return tuple(nsmallest(limit, chosen, key=lambda one: since_ms(one.row.flow))), len(chosen), looked
+    oldest: list[Found] = []
+    count = 0
+
+    def candidates(lane: LaneId, standing: Standing) -> Iterator[Found]:
+        nonlocal count
+        for row in standing.rows():
+            in_time = before_ms is None or since_ms(row.flow) < before_ms
+            if in_time and (not classes or row.flow.facts.message_class in classes):
+                count += 1
+                yield Found(lane, row, standing.owner)
+
+    def take(lane: LaneId, standing: Standing) -> None:
+        oldest[:] = nsmallest(limit, chain(oldest, candidates(lane, standing)), key=lambda one: since_ms(one.row.flow))
+
+    looked = await _read(archive, listed.may_match, take, progress)
+    return tuple(oldest), count, looked
 
 
-async def _read(archive: Archive, keep: Callable[[bytes, bytes], bool], progress: Progress) -> tuple[list[_Read], Looked]:
-    """Every journal, one after the other."""
+async def _read(
+    archive: Archive, keep: Callable[[bytes, bytes], bool], take: Callable[[LaneId, Standing], None], progress: Progress
+) -> Looked:
+    """Every journal, one after the other; each is given to ``take`` when it has been read, and then let go."""
     lanes = await archive.lanes()
     ends = {lane: await archive.ends(lane) for lane in lanes}
     total = sum(end.journal for end in ends.values())
-    reads: list[_Read] = []
-    refused: list[tuple[LaneId, str]] = []
+    looked = Looked(len(lanes), 0, None, 0)
     behind = 0
     for lane in lanes:
         standing = Standing(keep)
         try:
             async for position in _fold(archive, lane, standing):
                 progress(str(lane), behind + position, total)
-            reads.append(_Read(lane, standing, tuple(standing.rows()), _waiting(standing, ends[lane])))
+            take(lane, standing)
+            looked = _added(looked, standing, ends[lane])
         except LaneRefused as reason:
-            refused.append((lane, str(reason)))
+            looked = replace(looked, refused=(*looked.refused, (lane, str(reason))))
         behind += ends[lane].journal
         progress(str(lane), behind, total)
-    return reads, _looked(lanes, reads, refused)
+    return looked
 
 
 async def _fold(archive: Archive, lane: LaneId, standing: Standing) -> AsyncIterator[int]:
@@ -115,19 +121,15 @@ async def _fold(archive: Archive, lane: LaneId, standing: Standing) -> AsyncIter
                 yield batch[-1].offset + 1
 
 
-def _waiting(standing: Standing, ends: Ends) -> int:
+def _added(looked: Looked, standing: Standing, ends: Ends) -> Looked:
+    """One more journal."""
+    firsts = [first for first in (looked.since_ms, standing.first_ms) if first is not None]
     position = standing.input_position
-    return 0 if position is None else max(0, ends.input - position)
+    waiting = 0 if position is None else max(0, ends.input - position)
+    return replace(looked, flows=looked.flows + standing.flows, since_ms=min(firsts, default=None), waiting=looked.waiting + waiting)
 
 
-def _looked(lanes: Collection[LaneId], reads: Iterable[_Read], refused: list[tuple[LaneId, str]]) -> Looked:
-    reads = list(reads)
-    firsts = [read.standing.first_ms for read in reads if read.standing.first_ms is not None]
-    flows = sum(read.standing.flows for read in reads)
-    return Looked(len(lanes), flows, min(firsts, default=None), sum(read.waiting for read in reads), tuple(refused))
-
-
-async def _with_statuses(archive: Archive, read: _Read, rows: list[Row], progress: Progress) -> list[Found]:
+async def _with_statuses(archive: Archive, lane: LaneId, rows: list[Row], owner: Owner | None, progress: Progress) -> list[Found]:
     """The journal holds the statuses that are not out yet; the others stand in their topic, which is read until each was met."""
     told: dict[tuple[str, int], JsonObject] = {
         (event.flow_id, event.body["seq"]): event.body for row in rows for _, event in row.flow.pending if event.kind == STATUS
@@ -138,10 +140,10 @@ async def _with_statuses(archive: Archive, read: _Read, rows: list[Row], progres
         accepted = [row.flow.accepted_at_ms for row in rows if row.flow.accepted_at_ms is not None]
         since_ms = min(accepted, default=0) - _CLOCKS_APART_MS
         try:
-            await _collect(archive.statuses(read.lane, {flow_id for flow_id, _ in missing}, since_ms), missing, told, progress)
+            await _collect(archive.statuses(lane, {flow_id for flow_id, _ in missing}, since_ms), missing, told, progress)
         except (KafkaUnavailable, LaneRefused) as reason:
             failure = str(reason)
-    return [_found(read, row, told, failure) for row in rows]
+    return [_found(lane, row, owner, told, failure) for row in rows]
 
 
 async def _collect(
@@ -163,9 +165,9 @@ async def _collect(
                 return
 
 
-def _found(read: _Read, row: Row, told: Mapping[tuple[str, int], JsonObject], failure: str) -> Found:
+def _found(lane: LaneId, row: Row, owner: Owner | None, told: Mapping[tuple[str, int], JsonObject], failure: str) -> Found:
     flow_id = row.flow.facts.flow_id
     statuses = tuple(told[flow_id, seq] for seq in range(1, row.flow.seq + 1) if (flow_id, seq) in told)
     lost = row.flow.seq - len(statuses)
     why = failure or "retention took them, or the topic got more partitions since"
-    return Found(read.lane, row, read.standing.owner, statuses, f"{lost} of {row.flow.seq} statuses were not found: {why}" if lost else "")
+    return Found(lane, row, owner, statuses, f"{lost} of {row.flow.seq} statuses were not found: {why}" if lost else "")
