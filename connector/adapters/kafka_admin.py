@@ -43,6 +43,8 @@ _REACH_S: Final = 5.0  # whoever mistyped an address shall not wait for it; a cl
 
 _MOCK: Final = "mockCluster"  # how its cluster id begins; it never answers DescribeTopics
 _FORBIDDEN: Final = frozenset({KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED})
+_STARTING: Final = frozenset({KafkaError.COORDINATOR_LOAD_IN_PROGRESS, KafkaError.COORDINATOR_NOT_AVAILABLE, KafkaError.NOT_COORDINATOR})
+_AGAIN_S: Final = 0.2
 # Journals before all that is beside them: whatever fails on the way, a callbacks topic without its journal means a journal that was lost.
 _IN_TURN: Final = (frozenset({Role.INPUT}), frozenset({Role.JOURNAL}), frozenset(Role) - {Role.INPUT, Role.JOURNAL})
 
@@ -187,13 +189,23 @@ class KafkaTopics:
             return frozenset()
         consumer = Consumer(self._group_reader, logger=library_logger())  # the admin client's own question crashes in a new cluster
         try:
-            offsets = self._ask("asking for the group's offsets", lambda: consumer.committed(places, timeout=self._ask_s))
+            offsets = self._ask("asking for the group's offsets", lambda: self._committed(consumer, places))
         finally:
             consumer.close()
-        for place in offsets:
-            if place.error is not None:
-                raise unavailable("asking for the group's offsets", place.error, self._servers)
+        for failed in (place.error for place in offsets if place.error is not None):
+            raise unavailable("asking for the group's offsets", failed, self._servers)
         return frozenset(place.topic for place in offsets if place.offset > 0)
+
+    def _committed(self, consumer: Consumer, places: list[TopicPartition]) -> list[TopicPartition]:
+        """In a cluster's first minute the group's coordinator is not up yet: that is waited for. Raises KafkaException."""
+        deadline = time.monotonic() + self._ask_s
+        while True:
+            try:
+                return consumer.committed(places, timeout=self._ask_s)
+            except KafkaException as cause:
+                if _code(cause) not in _STARTING or time.monotonic() > deadline:
+                    raise
+                time.sleep(_AGAIN_S)
 
     def _readable_configs(self, names: Sequence[str]) -> dict[str, dict[str, str]]:
         """As ``configs``; nothing where they may not be read, which is told."""
