@@ -66,6 +66,7 @@ class Seat:
         self._config = config
         self._consumer: Consumer | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=name)
+        self._known: set[str] = set()
         self.cut = threading.Event()  # the caller was cancelled: a long read gives up at its next turn
 
     async def run(self, function: Callable[[Consumer], T]) -> T:
@@ -82,12 +83,20 @@ class Seat:
             call.exception()
             raise
 
+    def begin(self, consumer: Consumer, topic: str, partition: int, start: int, patience_s: float) -> None:
+        """Thread: read that log from ``start`` on."""
+        if topic not in self._known:
+            consumer.list_topics(topic, timeout=patience_s)  # or the library takes two thirds of a second to find out who leads it
+            self._known.add(topic)
+        consumer.assign([TopicPartition(topic, partition, start)])
+
     async def renew(self) -> None:
         """Let the next call have a new consumer: this one may have gone deaf for a partition, as after a broker's restart."""
         await self.run(lambda _: self._give_up())
 
     def _give_up(self) -> None:
         consumer, self._consumer = self._consumer, None
+        self._known.clear()
         if consumer is not None:
             consumer.close()
 
@@ -151,7 +160,7 @@ class ReadingPool:
         """
         async with _seated(self._scans) as seat:
             cursor = Cursor(topic, partition, max(start, 0))
-            await seat.run(lambda consumer: _assign(consumer, topic, partition, start))
+            await seat.run(lambda consumer: seat.begin(consumer, topic, partition, start, self._patience_s))
             try:
                 heard = time.monotonic()
                 while cursor.ended is None or cursor.ended <= past:
@@ -173,21 +182,21 @@ class ReadingPool:
         if first > last:
             return []
         async with _seated(self._looks) as seat:
-            return await seat.run(lambda consumer: self._range(consumer, seat.cut, LaneId(topic, partition), first, last))
+            return await seat.run(lambda consumer: self._range(consumer, seat, LaneId(topic, partition), first, last))
 
     async def ahead(self, topic: str, partition: int, first: int, count: int) -> list[Message]:
         """The message at ``first``, if it is still there, and those behind it, at most ``count``, that came along with it."""
         async with _seated(self._looks) as seat:
-            return await seat.run(lambda consumer: self._range(consumer, seat.cut, LaneId(topic, partition), first, first, count - 1))
+            return await seat.run(lambda consumer: self._range(consumer, seat, LaneId(topic, partition), first, first, count - 1))
 
-    def _range(self, consumer: Consumer, cut: threading.Event, log: LaneId, first: int, last: int, more: int = 0) -> list[Message]:
+    def _range(self, consumer: Consumer, seat: Seat, log: LaneId, first: int, last: int, more: int = 0) -> list[Message]:
         found: list[Message] = []
         cursor = Cursor(log.topic, log.partition, first)
-        _assign(consumer, log.topic, log.partition, first)
+        seat.begin(consumer, log.topic, log.partition, first, self._patience_s)
         try:
             heard = time.monotonic()
             while cursor.position <= last:
-                if cut.is_set():
+                if seat.cut.is_set():
                     raise _Cut("reading: cut off")  # never a part as if it were all: what is missing would count as gone
                 batch, moved = _turn(consumer, cursor, min(last - cursor.position + 1 + more, BATCH))
                 heard = self._still_patient(heard, moved=moved)
@@ -267,10 +276,6 @@ async def _seated(seats: asyncio.Queue[Seat]) -> AsyncIterator[Seat]:
         yield seat
     finally:
         seats.put_nowait(seat)
-
-
-def _assign(consumer: Consumer, topic: str, partition: int, start: int) -> None:
-    consumer.assign([TopicPartition(topic, partition, start)])
 
 
 def _turn(consumer: Consumer, cursor: Cursor, wanted: int = BATCH) -> tuple[list[Message], bool]:

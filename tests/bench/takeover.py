@@ -91,6 +91,7 @@ class Stream:
         self._team = team
         self._lane_of: dict[str, int] = {}
         self._made_at: dict[str, float] = {}
+        self._read = 0  # bytes of the ledger
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -119,17 +120,25 @@ class Stream:
             producer.poll(0)
         producer.flush(20)
 
+    def _new_lines(self) -> list[bytes]:
+        """What the ledger has gained, whole lines only."""
+        with self._team.ledger.open("rb") as ledger:
+            ledger.seek(self._read)
+            gained = ledger.read()
+        gained = gained[: gained.rfind(b"\n") + 1]
+        self._read += len(gained)
+        return gained.splitlines()
+
     def first_posts(self, lanes: set[int], since: float) -> dict[int, float]:
         """Lane → seconds from ``since`` to the first POST of an event made after it. Raises TimeoutError."""
         found: dict[int, float] = {}
 
         def complete() -> bool:
-            for line in self._team.ledger.read_bytes().splitlines():
-                with contextlib.suppress(orjson.JSONDecodeError):  # the last one is being written
-                    entry = orjson.loads(line)
-                    lane = self._lane_of.get(entry["flow_id"] or "")
-                    if entry["what"] == "send" and lane in lanes and lane not in found and self._made_at[entry["flow_id"]] > since:
-                        found[lane] = entry["at"] - since
+            for line in self._new_lines():
+                entry = orjson.loads(line)
+                lane = self._lane_of.get(entry["flow_id"] or "")
+                if entry["what"] == "send" and lane in lanes and lane not in found and self._made_at[entry["flow_id"]] > since:
+                    found[lane] = entry["at"] - since
             return found.keys() == lanes
 
         until(complete, "a lane sent nothing")

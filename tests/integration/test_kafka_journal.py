@@ -192,3 +192,16 @@ async def test_input_records_are_read_many_at_once(process: Process, topic: NewT
     assert len(reads) < 600
     assert len(past._near) <= 4096
     assert past._bytes == sum(record.size for record in past._near.values())
+
+
+@pytest.mark.broker
+async def test_the_first_read_of_a_topic_asks_who_leads_it(process: Process, topic: NewTopicName) -> None:
+    """Left to itself the library takes two thirds of a second for each topic that is new to a consumer: a take-over would wait for four."""
+    lane = LaneId("input", 0)
+    topic(name=journal_topic(process.settings.group_id, "input"))
+    last = await process.journal.append(lane, b"k", b"v")
+    assert len(await scanned(process, lane, last)) == 1
+    assert len(await process.journal.between(lane, last, last)) == 1
+    pool = process.pool
+    known = [seat._known for seats in (pool._scans, pool._looks) for seat in seats._queue]  # type: ignore[attr-defined]
+    assert [names for names in known if names] == [{journal_topic(process.settings.group_id, "input")}] * 2
