@@ -68,7 +68,7 @@ _OPENING: Final = (
     Kind.TOKENS,
 )
 """So that a short run meets all of them."""
-_GAPS_S: Final = (2.5, 7.5)
+_GAPS_S: Final = (2.0, 6.5)
 
 
 @dataclass(frozen=True, slots=True)
