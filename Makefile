@@ -12,7 +12,7 @@ SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test mutants check lint types architecture coverage deploy-check repo-check docs-check docs fmt rolling bench-claim bench-takeover lock image image-check clean
+.PHONY: help demo test mutants chaos chaos-short check lint types architecture coverage deploy-check repo-check docs-check docs fmt rolling bench-claim bench-takeover lock image image-check clean
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,6 +25,12 @@ test: $(VENV)/.dev ## Run all tests, those on a real Kafka included (ARGS="-k la
 
 mutants: $(VENV)/.dev ## Plant each known bug in a copy and see that the tests catch it (ARGS="--only lease" for some)
 	@$(BIN)/python -m tests.mutants $(ARGS)
+
+chaos: $(VENV)/.dev ## Break everything for 35 minutes on a real Kafka, and prove that nothing was lost or doubled (ARGS="--seed 2")
+	@$(BIN)/python -m tests.chaos --minutes 35 --rate 160 --report build/chaos.json $(ARGS)
+
+chaos-short: $(VENV)/.dev ## The same in less than 4 minutes, every kind of fault once
+	@$(BIN)/python -m tests.chaos --minutes 1.5 --rate 60 --report build/chaos-short.json $(ARGS)
 
 check: lint types architecture coverage deploy-check repo-check docs-check ## Run all gates: lint, types, layers, coverage, chart, locks, docs
 	@echo "check: all gates passed"

@@ -41,6 +41,7 @@ def main() -> int:
     finally:
         report.write(folder / "report.json")
         if given.report is not None:
+            given.report.parent.mkdir(parents=True, exist_ok=True)
             report.write(given.report)
         if report.is_good and report.checked and not given.keep:
             shutil.rmtree(folder, ignore_errors=True)

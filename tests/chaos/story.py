@@ -51,7 +51,7 @@ _RULE_OF: Final = {
     "order.shipped": ("order-shipped", "transactional"),
     "campaign.flash_sale": ("flash-sale", "marketing"),
 }
-_USUAL: Final = ("viber_ok",) * 12 + (
+_USUAL: Final = ("viber_ok",) * 24 + (
     "viber_expired_sms_ok",
     "viber_expired_sms_ok",
     "all_fail",
