@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -28,6 +29,7 @@ def main() -> int:
     given = parser.parse_args()
     report = Report(seed=given.seed, rate=given.rate, workers=given.workers, minutes=given.minutes, faults=not given.calm)
     folder = Path(tempfile.mkdtemp(prefix="chaos-"))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # takes everything down, as Ctrl-C does
     try:
         with own_broker() as broker:
             report.broker = broker.description

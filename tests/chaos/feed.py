@@ -40,8 +40,10 @@ class Feed(threading.Thread):
     def _feed(self) -> None:
         due_at, again = time.monotonic(), list[int]()
         while (wanted := self._wanted()) is not None:
-            if not wanted:
-                due_at = time.monotonic()  # what was held back is not made up for: the rate is a ceiling
+            if not wanted:  # what is held back is not made up for: the rate is a ceiling
+                self._producer.poll(_POLL_S)
+                due_at = time.monotonic()
+                continue
             while due_at < time.monotonic():
                 due_at += 1 / self._rate
                 number = len(self.produced_ms)

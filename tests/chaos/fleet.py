@@ -85,6 +85,10 @@ class Fleet(Crew):
         process = self.workers.get(number)
         return process is not None and process.poll() is None and number not in self.frozen and number not in self.leaving
 
+    def can_leave(self, number: int) -> bool:
+        """Up for so long that it serves: one that has not got so far has nothing to drain, and dies of SIGTERM as any process does."""
+        return self.is_up(number) and self._listens(number)
+
     def crash(self, numbers: list[int]) -> None:
         """kill -9, all in one instant; back at once."""
         for number in numbers:
@@ -152,6 +156,9 @@ class Fleet(Crew):
 
     def stop_all(self) -> None:
         """SIGTERM to each; note who does not end well."""
+        deadline = time.monotonic() + _ENDS_WITHIN_S
+        while not all(map(self._listens, self.workers)) and time.monotonic() < deadline:
+            time.sleep(0.2)
         for process in self.workers.values():
             process.terminate()
         for number, process in self.workers.items():
@@ -170,6 +177,11 @@ class Fleet(Crew):
         if self._simulator is not None:
             self._simulator.terminate()
             self._simulator.wait(20)
+
+    def _listens(self, number: int) -> bool:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.ports[number][0]), 1):
+            return True
+        return False
 
     def _ask_for_stacks(self, process: subprocess.Popen[bytes]) -> None:
         process.send_signal(signal.SIGUSR2)

@@ -29,7 +29,8 @@ from tests.proof.facts import Facts
 _TICK_S: Final = 0.05
 _TOLD_EVERY_S: Final = 10.0
 _STUCK_S: Final = 60.0
-_DRAIN_S: Final = 300.0
+_DRAIN_S: Final = 900.0
+_QUIET_S: Final = 150.0  # longer than any flow may be silent
 _BACKLOG_S: Final = 25.0
 _LEAST_BACKLOG: Final = 1000
 _START_S: Final = 60.0
@@ -71,6 +72,7 @@ class Run:
     def _everything(self) -> Iterator[float]:
         """The clock's offset when the simulator was started: its ledger goes on with that."""
         with ExitStack() as stack:
+            stack.callback(self._end_feed)
             stack.callback(self._tail.close)
             offset = _clock_offset()
             stack.enter_context(self.fleet)
@@ -78,6 +80,9 @@ class Run:
                 self.fleet.revive(number)
             self._await_journal()
             yield offset
+
+    def _end_feed(self) -> None:
+        self._feeding = False
 
     def _await_journal(self) -> None:
         """The first worker creates the topics; the tail begins when there is a commit to be followed."""
@@ -163,10 +168,10 @@ class Run:
             still = still + 1 if not self._feed.is_alive() and self._lag() == 0 and self._tail.open_flows == 0 else 0
             if self._stuck() and not self._truce():
                 break
-            if time.monotonic() - begun > _DRAIN_S:
-                self.report.add(
-                    "hang", f"{self._lag()} records behind, {self._tail.open_flows} flows open {_DRAIN_S:.0f} s after the faults"
-                )
+            now = time.monotonic()
+            if now - begun > _DRAIN_S or now - max(begun, *self._tail.moved_at.values()) > _QUIET_S:
+                left = f"{self._lag()} records behind and {self._tail.open_flows} flows open"
+                self.report.add("hang", f"{left} {now - begun:.0f} s after the last fault")
                 self.fleet.dump_stacks()
                 break
         self.report.drain_s = round(time.monotonic() - begun, 1)

@@ -60,8 +60,8 @@ class Striker:
                 self._hit(self._just_intended(fault), fault)
             case Kind.STORM:
                 self._storm(time.monotonic() + fault.seconds, random.Random(fault.mix))  # noqa: S311 - reproducible on purpose
-            case Kind.ROLL if up:
-                fleet.leave(up[0])
+            case Kind.ROLL if serving := [number for number in up if fleet.can_leave(number)]:
+                fleet.leave(serving[0])
             case Kind.BROKER_KILL:
                 fleet.restart_broker()
             case Kind.BROKER_FREEZE:
@@ -84,8 +84,6 @@ class Striker:
         self._later.clear()
         for number in list(self._fleet.frozen):
             self._fleet.thaw(number)
-        for number in [number for number in self._fleet.workers if number > self._fleet.size and number not in self._fleet.leaving]:
-            self._fleet.leave(number)
         self._fleet.provider("faults", {})
 
     def _at(self, seconds: float, act: Callable[[], None]) -> None:
@@ -102,14 +100,13 @@ class Striker:
     def _storm(self, until: float, chance: random.Random) -> None:
         """One worker more comes or goes every 3 to 10 seconds."""
         extra = self._fleet.size + 1
-        if time.monotonic() > until:
-            if self._fleet.is_up(extra):
-                self._fleet.leave(extra)
+        is_over = time.monotonic() > until
+        if is_over and extra not in self._fleet.workers:
             return
         if extra not in self._fleet.workers:
             self._fleet.revive(extra)
             self._fleet.deeds["joins"] += 1
-        elif self._fleet.is_up(extra):
+        elif self._fleet.can_leave(extra):
             self._fleet.leave(extra)
         self._at(chance.uniform(3, 10), lambda: self._storm(until, chance))
 
