@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connector.adapters.encode import EventEncoder
@@ -55,6 +55,7 @@ def test_a_fallback_that_works_is_counted_as_one(encoding: str) -> None:
     assert found["median_seconds"] == {"sms": 15.0, "viber": None}
 
 
+@settings(deadline=None)
 @given(st.lists(walks, max_size=1), st.randoms(use_true_random=False))
 def test_order_and_repeats_change_nothing(several: list[list[tuple[Flow, object, Flow]]], chance: Any) -> None:  # noqa: ANN401 - Hypothesis'
     """Two topics are read side by side, and an event may stand there twice."""

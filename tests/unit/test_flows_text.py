@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 
 from connector.cli.flows_text import COLUMNS, flow_json, line, listed, looked_json, not_found, screen
 from connector.core.flow import Attempt, Flow, State
@@ -61,6 +61,7 @@ def test_a_doubt_says_what_is_known_and_what_comes() -> None:
     )
 
 
+@settings(deadline=None)
 @given(walks)
 def test_every_flow_has_its_screen_line_and_json(steps: list[tuple[Flow, object, Flow]]) -> None:
     """Whatever stands in a journal; the JSON is JSON, the line has its columns."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connector.core import reasons
@@ -43,6 +43,7 @@ def ahead(flow: Flow, claimed_ms: int | None = None) -> list[tuple[int | None, s
     return [(one.at_ms, one.what) for one in outlook(flow, TIMES, NOW + 1, claimed_ms)]
 
 
+@settings(deadline=None)
 @given(walks, st.none() | st.integers(NOW - 10_000, NOW + 10_000))
 def test_every_flow_has_a_state_and_an_outlook(steps: list[tuple[Flow, object, Flow]], claimed_ms: int | None) -> None:
     """Whatever a journal holds can be told; what has a time comes first, soonest first."""

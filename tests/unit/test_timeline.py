@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import orjson
-from hypothesis import given
+from hypothesis import given, settings
 
 from connector.adapters.encode import EventEncoder, decode_event
 from connector.core.events import STATUS
@@ -71,6 +71,7 @@ def test_a_decision_without_acceptance_is_a_line() -> None:
     assert timeline(doubted, [])[-1].what == "attempt 1: DOUBT (timeout)"
 
 
+@settings(deadline=None)
 @given(walks)
 def test_every_life_can_be_told(steps: list[tuple[Flow, object, Flow]]) -> None:
     """Whatever happened, in order of time, and everything that was ever told of it is a line."""
