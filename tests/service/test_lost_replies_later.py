@@ -129,6 +129,21 @@ async def test_a_call_without_an_id_forbids_the_resend(world: World, kind: str) 
     await process.kill()
 
 
+async def test_a_call_without_an_id_stops_a_resend_that_waits(world: World) -> None:
+    """The call comes after the search, while the resend waits for its permit: its gate is asked again."""
+    desk = at_desk(world, NOWHERE)
+    process = await Process(world).start()
+    record = await lose(process, desk, "login", LOST)
+    process.throttle.open(Breaker.BALANCE)
+    await world.clock.advance(32)
+    call_back(process, record, "login", None, 1)
+    await world.clock.advance(1)
+    process.throttle.close(Breaker.BALANCE)
+    await world.clock.advance(10)
+    assert fate(world, desk, record, "login") == "1 post; UNKNOWN called_back"
+    await process.kill()
+
+
 # ---------------------------------------------------------------------------------------------------- how long is long enough
 
 
