@@ -42,6 +42,8 @@ def _wrong_end(known: Known, event: ExpectedEvent, flow: ExpectedFlow, final: Se
         return None if any(outcome == "DOUBT" for _, outcome in final.attempts) else "it never was in doubt"
     if flow.fate in {None, final.outcome}:
         return None
+    if flow.fate is Fate.REJECTED and final.outcome == "ACCEPTED":
+        return None  # another fault came before the refusal, and the provider took it: its ledger says so
     expired = event.expires_at is not None and final.settled_at + known.facts.skew >= event.expires_at
     if final.outcome == "EXPIRED" and flow.fate not in _NEVER_POSTED and expired:
         return None

@@ -234,6 +234,14 @@ def test_a_flagged_second_acceptance_is_lawful() -> None:
     assert verdict.figures["accepted_twice"] == 1
 
 
+def test_the_providers_word_stands_above_the_story() -> None:
+    """What it should have refused but took is rightly ACCEPTED, with its statuses; what it did not take is not."""
+    taken = _changed(_changed(good(), "posts", 4, tracking_id="t-no"), "sends", 4, outcome="ACCEPTED", tracking_id="t-no")
+    taken = _more(taken, "statuses", _status("no", 1, "SUCCEEDED", None, terminal=True))
+    assert problems(taken) == []
+    assert {problem.law for problem in problems(_changed(taken, "posts", 4, tracking_id=None))} >= {"I1"}
+
+
 def test_a_parked_flow_may_be_posted_late() -> None:
     """A long wait releases the key."""
     facts = _changed(good(), "posts", 0, seq=7)
