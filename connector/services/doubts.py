@@ -51,11 +51,10 @@ async def resolve(lane: Lane, live: Live) -> None:
 
 async def _act(lane: Lane, live: Live, verdict: Verdict, begun: float) -> None:
     lane.parts.metrics.searches.labels(type(verdict).__name__.lower()).inc()
-    guessed = isinstance(verdict, Found) and not any(live.id in label.casefold() for label in verdict.report.labels)
-    if (guessed or isinstance(verdict, Ambiguous)) and _neighbour_posting(lane, live):
+    if _untold(lane, live, verdict, begun):
         return
     if isinstance(verdict, Found):
-        if guessed:  # at once, for a neighbour's search may be answered before our row is valid
+        if _is_guess(live, verdict):  # at once, for a neighbour's search may be answered before our row is valid
             lane.own_ids[verdict.tracking_id] = lane.parts.clock.now_ms()
         await lane.settle(live, Proven(verdict.tracking_id, verdict.attempt or 0, verdict.report))
         for duplicate in verdict.duplicates:
@@ -74,6 +73,19 @@ async def _act(lane: Lane, live: Live, verdict: Verdict, begun: float) -> None:
         await lane.attempt(live)
     else:
         await lane.settle(live, Ended(State.UNKNOWN, "not_found"))
+
+
+def _is_guess(live: Live, found: Found) -> bool:
+    """No label says that it is ours."""
+    return not any(live.id in label.casefold() for label in found.report.labels)
+
+
+def _untold(lane: Lane, live: Live, verdict: Verdict, begun: float) -> bool:
+    """Whose a candidate without a label is will be told soon: by a neighbour's answer, or, where it shows no step yet, by its first one."""
+    if isinstance(verdict, Found) and _is_guess(live, verdict):
+        bare = not verdict.report.signature and begun - _since(lane, live) <= lane.parts.policy.give_up_s
+        return bare or _neighbour_posting(lane, live)
+    return isinstance(verdict, Ambiguous) and _neighbour_posting(lane, live)
 
 
 def _neighbour_posting(lane: Lane, live: Live) -> bool:

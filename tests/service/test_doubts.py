@@ -294,6 +294,22 @@ async def test_a_candidate_of_another_flow_is_not_ours(world: World, restart: bo
     await process.stop()
 
 
+async def test_a_candidate_that_shows_no_step_yet_may_be_a_labelled_neighbour(world: World) -> None:
+    """Its label comes with its first step: until then it is nobody's, and the doubted flow is not called accepted for it."""
+    process = await Process(world).start()
+    sent, doubted = world.record("order", key="b"), world.record("code", key="a")
+    flow = world.answer(doubted, "code", LOST)
+    await process.put(sent, seconds=1)
+    whole = world.provider.reports["track-1"]
+    world.provider.reports["track-1"] = replace(whole, signature=(), labels=())
+    await process.put(doubted, seconds=20)
+    assert "ACCEPTED" not in {event["outcome"] for event in world.outputs("sends") if event["rule"] == "code"}
+    world.provider.reports["track-1"] = whole
+    await world.clock.advance(60)
+    assert world.posts(flow) == [1, 2]
+    await process.stop()
+
+
 async def test_a_label_tells_ours_from_others(world: World) -> None:
     """Many flows to one phone at once: each is found by its own label."""
     process = await Process(world).start()
