@@ -12,7 +12,7 @@ SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test mutants chaos chaos-short check lint types architecture coverage deploy-check repo-check docs-check docs fmt rolling bench-claim bench-takeover lock image image-check clean
+.PHONY: help demo test mutants chaos chaos-short check lint types architecture coverage deploy-check repo-check docs-check docs fmt rolling simulate-seeds bench-claim bench-takeover lock image image-check clean
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -64,6 +64,9 @@ docs: $(VENV)/.dev ## Write the generated parts of README.md and docs/
 
 rolling: $(VENV)/.dev ## Restart workers 50 times under load, on a real Kafka: no doubt, no loss, no double (ARGS="--restarts 10")
 	@$(BIN)/python -m tests.acceptance.rolling $(ARGS)
+
+simulate-seeds: $(VENV)/.dev ## Play N simulated runs full of kills and lost replies (N=10000, ARGS="--first 5000 --jobs 4")
+	@$(BIN)/python -m tests.simulation --seeds $(or $(N),1000) $(ARGS)
 
 bench-claim: $(VENV)/.dev ## Measure how fast, and in how much memory, a lane is claimed (ARGS="--settled 100000")
 	@$(BIN)/python -m tests.bench.claim $(ARGS)
