@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from connector.core.doubt import Ambiguous, Found, Question, Verdict, class_policy, judge, next_search_ms, wait_ms
 from connector.core.flow import Ended, Proven, State
-from connector.core.model import InDoubt, MessageClass
+from connector.core.model import Api, InDoubt, MessageClass
 from connector.logs import get_logger
 from connector.ports import Unanswered
 from connector.services import planning
@@ -46,6 +46,8 @@ async def resolve(lane: Lane, live: Live) -> None:
             await lane.settle(live, Ended(State.UNKNOWN, "search_failed"))
         return
     verdict = judge(question, answer, lambda tracking_id: _owned(lane, live, tracking_id))
+    if isinstance(verdict, Found) and _is_guess(live, verdict) and _neighbour_in_doubt(lane, live):
+        verdict = Ambiguous((verdict.tracking_id,))
     await _act(lane, live, verdict, begun)
 
 
@@ -93,6 +95,14 @@ def _neighbour_posting(lane: Lane, live: Live) -> bool:
     phone = live.flow.facts.recipient_hash
     posting = (other.flow.facts for other in lane.flows.values() if other.flow.state is State.INTENT)
     return any(facts.recipient_hash == phone and not facts.labelled for facts in posting)
+
+
+def _neighbour_in_doubt(lane: Lane, live: Live) -> bool:
+    """Another flow to the same phone shows no label and is, or ended, in doubt: one candidate for two may be either's."""
+    mine = live.flow.facts
+    others = (*(other.flow for other in lane.flows.values() if other is not live), *lane.recent.values())
+    doubtful = (flow.facts for flow in others if flow.state in {State.DOUBT, State.UNKNOWN} and not flow.facts.labelled)
+    return any(facts.recipient_hash == mine.recipient_hash and (facts.api is Api.OTP) is (mine.api is Api.OTP) for facts in doubtful)
 
 
 def _policy(live: Live) -> InDoubt:

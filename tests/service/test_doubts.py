@@ -310,6 +310,20 @@ async def test_a_candidate_that_shows_no_step_yet_may_be_a_labelled_neighbour(wo
     await process.stop()
 
 
+async def test_one_candidate_for_two_doubts_is_neither_s(world: World) -> None:
+    """Two unlabelled flows to one phone are in doubt and one of them arrived: none is called accepted, none is sent again."""
+    process = await Process(world).start()
+    arrived, vanished = world.record("code", key="a"), world.record("code", key="b")
+    flows = [world.answer(arrived, "code", world.provider.lose_reply), world.answer(vanished, "code", LOST)]
+    world.provider.search_unanswered = True
+    await process.put(arrived, vanished, seconds=2)
+    world.provider.search_unanswered = False
+    await world.clock.advance(100)
+    assert [world.posts(flow) for flow in flows] == [[1], [1]]
+    assert world.outcomes() == [("UNKNOWN", "ambiguous")] * 2
+    await process.stop()
+
+
 async def test_a_label_tells_ours_from_others(world: World) -> None:
     """Many flows to one phone at once: each is found by its own label."""
     process = await Process(world).start()
