@@ -89,6 +89,7 @@ class Broker:
         self.weather = Weather()
         self.logs: dict[str, Log] = {}
         self.up_at = 0.0
+        self.unanswered: set[bytes] = set()  # keys of rows whose producer gave up: what it queued behind them may come before them
         self.epoch_ms = epoch_ms
 
     def log(self, name: str) -> Log:
@@ -173,6 +174,7 @@ class Wire:
         item.land_at = max(self._land_at, loop.time() + way_s)
         if rng.random() < weather.timed_out:
             item.timed_out = True
+            broker.unanswered.add(item.key)
             item.lost = rng.random() < 0.4
             fails_at = loop.time() + MESSAGE_TIMEOUT_S
             if not item.lost and rng.random() < 0.5:

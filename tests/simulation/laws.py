@@ -82,7 +82,7 @@ class _Truth:
                 for post in self._world.routee.posts
             ],
             sends=[_send(row.value[0]) for row in self._world.broker.log(OUTPUTS["send"]).rows if not row.is_copy],
-            statuses=[_status(row.value[0]) for row in self._world.broker.log(OUTPUTS["status"]).rows if not row.is_copy],
+            statuses=self._statuses(),
             letters=[_letter(row.value) for row in self._world.broker.log("dead letters").rows],
             rows=[self._row(lane, row) for lane in self._lanes for row in self._journal(lane)],
             commits=[facts.Commit(str(commit.lane), commit.offset, commit.at * 1000) for commit in self._world.coordinator.commits],
@@ -91,6 +91,13 @@ class _Truth:
             resend_wait=(policy.timeout_s + policy.provider_lag_s) * 1000,
             expiry_grace=policy.lease_s * 1000 + _MOST_SKEW_MS,
         )
+
+    def _statuses(self) -> list[facts.StatusSeen]:
+        """In the topic's order; but where a producer gave one up, its successor may stand before it, and a consumer puts them in order."""
+        seen = [_status(row.value[0]) for row in self._world.broker.log(OUTPUTS["status"]).rows if not row.is_copy]
+        given_up = {key.decode() for key in self._world.broker.unanswered}
+        moved = sorted((one for one in seen if one.flow_id in given_up), key=lambda one: one.seq)
+        return [*(one for one in seen if one.flow_id not in given_up), *moved]
 
     def _events(self) -> Iterator[facts.ExpectedEvent]:
         seen: set[tuple[LaneId, str]] = set()
