@@ -105,10 +105,11 @@ class JavaBroker(Broker):
 
     can_be_killed = True
 
-    def __init__(self, jars: Path) -> None:
+    def __init__(self, jars: Path, *, lasting: bool = False) -> None:
+        """``lasting``: it works long enough for the compiler's best to pay."""
         port, controller = _free_port(), _free_port()
         super().__init__(f"127.0.0.1:{port}", f"Apache Kafka {VERSION} from Maven jars")
-        self._java = ["java", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", f"{jars}/*"]
+        self._java = ["java", "-Xmx512m", "-XX:+UseSerialGC", *(() if lasting else ("-XX:TieredStopAtLevel=1",)), "-cp", f"{jars}/*"]
         self._java.append("-Dorg.slf4j.simpleLogger.defaultLogLevel=error")
         self._directory = Path(tempfile.mkdtemp(prefix="kafka-"))
         self._properties = self._directory / "server.properties"
@@ -196,14 +197,14 @@ class DockerBroker(Broker):
         self._container.stop(force=True, delete_volume=True)
 
 
-def find() -> Broker:
-    """The first broker that is there, started and ready. Raises NoBroker."""
+def find(*, lasting: bool = False) -> Broker:
+    """The first broker that is there, started and ready; ``lasting`` as for JavaBroker. Raises NoBroker."""
     if servers := os.environ.get("KAFKA_BOOTSTRAP_SERVERS"):
         broker = Broker(servers, f"KAFKA_BOOTSTRAP_SERVERS={servers}")
         broker.wait_ready()
         return broker
     reasons: list[str] = []
-    for name, make in (("Docker", _in_docker), ("java", _from_jars)):
+    for name, make in (("Docker", _in_docker), ("java", lambda: _from_jars(lasting=lasting))):
         try:
             return make()
         except (NoBroker, OSError, subprocess.SubprocessError) as reason:
@@ -222,11 +223,11 @@ def _in_docker() -> Broker:
     return _started(DockerBroker())
 
 
-def _from_jars() -> Broker:
+def _from_jars(*, lasting: bool) -> Broker:
     for command in ("java", "mvn"):
         if shutil.which(command) is None:
             raise NoBroker(f"no {command} command")
-    return _started(JavaBroker(_jars()))
+    return _started(JavaBroker(_jars(), lasting=lasting))
 
 
 def _started(broker: Broker) -> Broker:
@@ -267,9 +268,9 @@ def _free_port() -> int:
 
 
 @contextlib.contextmanager
-def own_broker() -> Iterator[Broker]:
-    """A broker of one test's own, for tests that kill it. Raises NoBroker where only somebody else's is there."""
-    broker = find()
+def own_broker(*, lasting: bool = False) -> Iterator[Broker]:
+    """A broker of one test's own, which it may kill; ``lasting`` as for JavaBroker. Raises NoBroker where only somebody else's is there."""
+    broker = find(lasting=lasting)
     if not broker.can_be_killed:
         raise NoBroker(f"{broker.description} cannot be killed")
     try:

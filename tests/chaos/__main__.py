@@ -13,6 +13,8 @@ from tests.chaos.report import Report
 from tests.chaos.run import Run
 from tests.kafka import NoBroker, own_broker
 
+_LASTING_MINUTES = 5.0  # from here on a broker that is compiled at its best is worth its slow start
+
 
 def main() -> int:
     """One run; 0: every law was checked and holds."""
@@ -31,7 +33,7 @@ def main() -> int:
     folder = Path(tempfile.mkdtemp(prefix="chaos-"))
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # takes everything down, as Ctrl-C does
     try:
-        with own_broker() as broker:
+        with own_broker(lasting=given.minutes >= _LASTING_MINUTES) as broker:
             report.broker = broker.description
             Run(broker, folder, report).execute()
     except NoBroker as reason:
