@@ -384,6 +384,24 @@ def test_the_first_claim_ever_finds_nothing() -> None:
     fold = Fold(0)
     fold.feed(0, *CLAIM)
     assert (fold.checkpoint, list(fold.flows())) == (None, [])
+    assert not fold.has_flows
+
+
+@pytest.mark.parametrize("state", [State.INTENT, State.REJECTED])
+def test_a_flow_open_or_ended_is_a_flow(state: State) -> None:
+    """A journal that holds any flow has a history."""
+    fold = Fold(9)
+    key, value = rows.flow_row(Flow(facts(), state), 0, 1)
+    fold.feed(1, key, value)
+    assert fold.has_flows
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_journal_is_whole_while_its_first_row_is_there(first: int) -> None:
+    """It is a CLAIM, which compaction never takes: where it is gone, retention was there."""
+    fold = Fold(9)
+    fold.first = first
+    assert fold.is_whole is (first == 0)
 
 
 @given(st.sampled_from(State), st.booleans(), st.integers(0, 9), st.integers(-1, 9))

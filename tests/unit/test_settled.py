@@ -62,6 +62,14 @@ def test_a_digest_of_zeros_is_kept() -> None:
     assert index.find(bytes(7) + b"\x01" + bytes(8)) == [7]  # confirmed by reading the row
 
 
+def test_many_at_once_make_it_grow() -> None:
+    """However many they are for its size."""
+    keys, offsets = array("Q", range(1, 1001)), array("Q", range(1000))
+    index = SettledIndex()
+    index.extend(keys, offsets)
+    assert [index.find(key.to_bytes(8, "big") + bytes(8)) for key in keys] == [[offset] for offset in offsets]
+
+
 def test_only_eight_bytes_are_compared() -> None:
     """A hit may be another event: the row tells."""
     index = SettledIndex()
