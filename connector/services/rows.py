@@ -47,6 +47,7 @@ class RowWriter:
         waiter: Future[int] = asyncio.get_running_loop().create_future()
         if self.lost is not None:
             waiter.set_exception(LaneLost(self.lost))
+            waiter.exception()  # whoever only queues rows hears of it by the lane's end
             return waiter
         key, value = build(self.epoch.next_k())
         report = self._journal.append(self._lane, key, value)

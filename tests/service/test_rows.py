@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Sequence
 
 import pytest
@@ -49,6 +50,19 @@ async def test_rows_are_timed() -> None:
     registry = writing.metrics.registry
     assert registry.get_sample_value("failover_journal_seconds_count") == 1
     assert registry.get_sample_value("failover_journal_seconds_sum") == pytest.approx(2.5)
+
+
+async def test_a_row_queued_too_late_complains_to_nobody() -> None:
+    """Once the lane is lost a row fails at once; whoever only queued it hears of the lane's end, and asyncio logs no forgotten error."""
+    writing = Writing()
+    complaints: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+    writing.writer.lose("produce_unknown")
+    waiter = writing.writer.append(lambda _: (b"key", b""), writing.valid.append)
+    assert isinstance(waiter.exception(), LaneLost)
+    writing.writer.append(lambda _: (b"key", b""), writing.valid.append)
+    gc.collect()
+    assert not complaints
 
 
 @pytest.mark.parametrize("failure", [RuntimeError("a bug"), OSError("no file descriptors"), ValueError("a row of no known form")])
