@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections import deque
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from connector.core.model import Record
@@ -146,7 +146,9 @@ class SimSource:
         self._items: deque[SourceEvent | tuple[LaneId, int, list[Record]]] = deque()
         self._ready = asyncio.Event()
         self._ended = False
+        self._told_at = 0.0
         self._believes: dict[LaneId, Member] = {}
+        self._tenures: dict[LaneId, int] = {}  # how often each lane was assigned: a release counts for its own tenure only
         self._live: dict[LaneId, int] = {}
         self._generation = 0
         self._position: dict[LaneId, int] = {}
@@ -157,35 +159,42 @@ class SimSource:
 
     # ------------------------------------------------------------------------------------------------ the coordinator's word
 
-    def tell(self, what: object) -> None:
-        """Something reaches this member a little later, as a step of its process."""
+    def tell(self, what: Callable[[], None]) -> None:
+        """Something reaches this member a little later, in order, as a step of its process."""
+        loop = self._broker.loop
+        self._told_at = max(self._told_at, loop.time() + self._broker.rng.random() * 0.1)
         if not self._ended:
-            self._broker.loop.on(self.process, self._broker.rng.random() * 0.1, what)  # type: ignore[arg-type]
+            loop.on(self.process, self._told_at - loop.time(), what)
 
     def assigned(self, member: Member, lane: LaneId) -> None:
         """The lane is ours."""
         if self._is_past(member):
             return
         self._believes[lane] = member
+        self._tenures[lane] = self._tenures.get(lane, 0) + 1
         self._held.discard(lane)
         self._put(Assigned((lane,)))
 
     def revoked(self, member: Member, lane: LaneId) -> None:
         """The lane is taken back, once it is released."""
-        if self._is_past(member) or self._believes.get(lane) is not member:
-            return
         loop = self._broker.loop
-        done = False
+        if self._is_past(member):
+            return
+        if self._believes.get(lane) is not member:
+            loop.in_world(0.0, self._coordinator.released, member, lane)
+            return
+        done, tenure = False, self._tenures[lane]
 
         def release() -> None:
             nonlocal done
             if not done and self.process.alive:
                 done = True
-                self._forget(lane)
+                if self._tenures[lane] == tenure:
+                    self._forget(lane)
                 loop.in_world(self._broker.rng.random() * 0.05, self._coordinator.released, member, lane)
 
         def waited() -> None:
-            if not done:
+            if not done and self._tenures[lane] == tenure and lane in self._believes:
                 self._put(Lost((lane,)))
                 release()
 

@@ -140,7 +140,6 @@ class _Item:
     twice: bool = False
     late_ack_s: float = 0.0
     lost: bool = False
-    landed: bool = False
 
 
 class Wire:
@@ -187,21 +186,24 @@ class Wire:
             item.twice = rng.random() < weather.twice
             item.late_ack_s = rng.random() * weather.slow_s if rng.random() < weather.late_ack else 0.0
         self._flying.append(item)
-        loop.in_world(item.land_at - loop.time(), self._land, item)
+        loop.in_world(item.land_at - loop.time(), self._land)
 
-    def _land(self, item: _Item) -> None:
+    def _land(self) -> None:
+        """Whatever is due, from the front: what was delayed holds back what is behind it."""
         broker = self._producer.broker
         loop = broker.loop
-        if item.landed:
-            return
-        due = max(item.land_at, broker.up_at)
-        if due > loop.time():
-            loop.in_world(due - loop.time(), self._land, item)
-            return
-        item.landed = True
-        self._flying.remove(item)
-        if item.lost:
-            return
+        while self._flying:
+            due = max(self._flying[0].land_at, broker.up_at)
+            if due > loop.time():
+                loop.in_world(due - loop.time(), self._land)
+                return
+            item = self._flying.pop(0)
+            if not item.lost:
+                self._arrive(item)
+
+    def _arrive(self, item: _Item) -> None:
+        broker = self._producer.broker
+        loop = broker.loop
         row = broker.land(self._log, item.key, item.value, self._producer.process, item.queued_at, item.tag)
         offset = row.offset
         if item.twice:

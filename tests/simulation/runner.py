@@ -63,7 +63,7 @@ def played(seeds: range, jobs: int) -> Iterator[Played]:
         quiet()
         yield from (play_seed(seed) for seed in seeds)
         return
-    with ProcessPoolExecutor(jobs, max_tasks_per_child=20) as pool:
+    with ProcessPoolExecutor(jobs) as pool:
         pending = [pool.submit(_some, part) for part in parts]
         try:
             for part in pending:
