@@ -157,6 +157,7 @@ def client_config(options: KafkaOptions, error_cb: Callable[[KafkaError], None] 
     """What every client has in common, without owned properties (the settings refuse them); pass ``logger=library_logger()`` beside it."""
     config: Config = {
         "client.id": options.client_id,
+        "reconnect.backoff.max.ms": 1_000,  # by default 10 s: a broker that is back would not be seen for so long
         **{name: value for name, value in options.properties.items() if name not in owned_properties()},
         "bootstrap.servers": options.bootstrap_servers,
         "log.connection.close": False,

@@ -57,6 +57,11 @@ def test_librdkafka_takes_the_configurations(protocol: str) -> None:
         Consumer(config | {"log_level": 0}).close()
 
 
+def test_a_broker_that_is_back_is_seen_within_about_a_second() -> None:
+    """By every client; the library would wait for up to 10 s."""
+    assert {config["reconnect.backoff.max.ms"] for config in configs(KafkaOptions("host:1", "group"))} == {1000}
+
+
 def test_properties_never_print() -> None:
     """Passwords are among them."""
     assert "hunter2" not in repr(KafkaOptions("host:1", properties={"sasl.password": "hunter2"}))
