@@ -8,8 +8,9 @@ without the prefix and without ``_total``. Bind a child once where it is used of
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import TYPE_CHECKING, Final
 
 from prometheus_client import (
@@ -23,6 +24,10 @@ from prometheus_client import (
     disable_created_metrics,
     generate_latest,
 )
+
+from connector.core.flow import State
+from connector.core.model import Api, MessageClass
+from connector.core.reasons import INPUT, LANE_LOSSES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -142,6 +147,23 @@ INSTRUMENTS: Final[tuple[Instrument, ...]] = (
     _gauge("build_info", "version", "1 for the version of the connector"),
 )
 
+_APIS: Final = tuple(Api)
+_CLASSES: Final = tuple(MessageClass)
+_SETTLED: Final = tuple(state.name for state in State if state.settled)
+_ATTEMPT_WORDS: Final = ("accepted", "rejected", "refused", "not_sent", "doubt")
+
+FROM_ZERO: Final[Mapping[str, tuple[Sequence[str], ...]]] = {
+    "dead_letters": tuple((reason,) for reason in INPUT),
+    "sends": (*product(_APIS, _CLASSES, _SETTLED), *product(("",), ("",), _SETTLED)),
+    "attempts": tuple(product(_APIS, _ATTEMPT_WORDS)),
+    "resends": tuple((kind,) for kind in _CLASSES),
+    "double_accepts": tuple((kind,) for kind in _CLASSES),
+    "callbacks": tuple((result,) for result in ("accepted", "unparsable", "forged", "unavailable", "overloaded", "limited")),
+    "lane_drops": tuple((reason,) for reason in LANE_LOSSES),
+}
+"""Label values of counters that alerts read, by attribute: there from the start, at 0. Prometheus sees no increase in a series that is born
+at its first count, so a process's first double would go unnoticed. An event without a rule has neither api nor class: both are empty."""
+
 
 class Metrics:
     """The table as attributes, on a registry of its own (so that two of them never collide)."""
@@ -210,6 +232,9 @@ class Metrics:
         self.registry = CollectorRegistry() if registry is None else registry
         for instrument in INSTRUMENTS:
             setattr(self, instrument.attribute, _create(instrument, self.registry))
+        for attribute, known in FROM_ZERO.items():
+            for values in known:
+                getattr(self, attribute).labels(*values)
 
     def render(self) -> bytes:
         """Write the scrape in Prometheus' text format. Blocks for ~20 ms with thousands of series: call it in a thread."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import Counter, Gauge, Histogram
 
-from connector.metrics import INSTRUMENTS, PREFIX, Kind, Metrics, markdown_table, process_registry
+from connector.metrics import FROM_ZERO, INSTRUMENTS, PREFIX, Kind, Metrics, markdown_table, process_registry
 
 PUBLISHED = {
     "failover_events_total": ("topic",),
@@ -89,6 +89,29 @@ def test_two_do_not_collide() -> None:
     assert b'failover_events_total{topic="a"} 1.0' in one.render()
     assert b"topic=" not in two.render()
     assert b"_created" not in one.render()
+
+
+def test_the_first_of_its_kind_is_an_increase() -> None:
+    """What alerts count is there at 0 before anything happened: a series born at 1 shows no increase."""
+    shown = Metrics().render().decode().splitlines()
+    for line in (
+        'failover_double_accepts_total{class="otp"} 0.0',
+        'failover_dead_letters_total{reason="BAD_JSON"} 0.0',
+        'failover_sends_total{api="otp",class="otp",outcome="EXPIRED"} 0.0',
+        'failover_sends_total{api="",class="",outcome="INVALID"} 0.0',
+        'failover_attempts_total{api="transactional",outcome="accepted"} 0.0',
+        'failover_callbacks_total{result="forged"} 0.0',
+        'failover_lane_drops_total{reason="fenced"} 0.0',
+    ):
+        assert line in shown
+
+
+def test_every_labelled_counter_that_an_alert_reads_starts_at_0() -> None:
+    """An alert on another counter must say here which label values it has."""
+    alerts = (PACKAGE.parent / "deploy/prometheus/alerts.yaml").read_text()
+    read = set(re.findall(r"(failover_\w+_total)[^\n]*\[", alerts))
+    assert len(read) > 5
+    assert {one.attribute for one in INSTRUMENTS if one.name in read and one.labels} <= FROM_ZERO.keys()
 
 
 def test_a_label_too_few_is_an_error() -> None:
