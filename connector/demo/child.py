@@ -19,6 +19,9 @@ from connector.demo.place import child_environ
 
 LogLine = Mapping[str, Any]
 
+COMMAND = (sys.executable, "-P", "-m", "connector")
+"""This connector in a process of its own; without ``-P`` it would be whatever is called so in the folder somebody stands in."""
+
 _STOP_S = 15.0
 _TAIL_S = 0.1
 _SCRAPE_S = 0.5
@@ -55,7 +58,7 @@ class Child:
         """Start it; its lines go to the end of the log file."""
         with self.log.open("ab") as out:
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "connector", "run", "--config", str(self._config), stdout=out, stderr=out, env=child_environ()
+                *COMMAND, "run", "--config", str(self._config), stdout=out, stderr=out, env=child_environ()
             )
         self.starts += 1
 

@@ -28,6 +28,9 @@ from connector.wiring import kafka_options, topic_plans
 
 LANES: Final = 4
 _OUTPUT_PARTITIONS: Final = 2
+_INSTALLED: Final = frozenset(
+    {"site-packages", "dist-packages"}
+)  # found anyway; on PYTHONPATH they would stand before Python's own library
 _RATE: Final = 200
 _SECRET: Final = "demo-only-0123456789abcdef0123456789abcdef"  # noqa: S105 - it guards made-up callbacks on this machine for a minute
 TIME_SCALE: Final = 720.0
@@ -192,5 +195,9 @@ def _free_ports(count: int) -> list[int]:
 
 
 def child_environ() -> dict[str, str]:
-    """The environment without the user's own settings of a connector."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("CONNECTOR_")}
+    """The environment without the user's own settings of a connector; Python finds this very package first, installed or not."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("CONNECTOR_")}
+    home = Path(__file__).resolve().parents[2]
+    if home.name in _INSTALLED:
+        return inherited
+    return inherited | {"PYTHONPATH": os.pathsep.join(filter(None, (str(home), inherited.get("PYTHONPATH"))))}

@@ -12,6 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from connector.demo.child import COMMAND
+from connector.demo.place import child_environ
+
 ROOT = Path(__file__).parents[2]
 MOST_S = 100
 pytestmark = pytest.mark.slow
@@ -42,6 +45,16 @@ def test_the_demo_ends_well_without_a_terminal(tmp_path: Path) -> None:
     assert "\x1b" not in run.stdout + run.stderr
     assert "Traceback" not in run.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_child_is_this_connector_wherever_somebody_stands(tmp_path: Path) -> None:
+    """Another ``connector`` package in the working directory is not run instead."""
+    (tmp_path / "connector").mkdir()
+    (tmp_path / "connector/__init__.py").write_text("")
+    (tmp_path / "connector/__main__.py").write_text("raise SystemExit('a stranger')")
+    run = subprocess.run([*COMMAND, "--help"], cwd=tmp_path, env=child_environ(), capture_output=True, text=True, timeout=60, check=False)
+    assert (run.returncode, run.stderr) == (0, "")
+    assert "demo" in run.stdout
 
 
 def test_the_summary_is_data_too(tmp_path: Path) -> None:
