@@ -57,7 +57,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "send_decided": "debug: a send decision, as in the sends topic",
     "send_corrected": "a settled send decision was replaced: a late proof showed the message accepted",
     "flow_in_doubt": "an attempt may or may not have arrived",
-    "doubt_resolved": "a doubt ended: ACCEPTED (found), INTENT (sent again) or UNKNOWN",
+    "doubt_resolved": "a doubt ended; `resolution`: found (accepted), resend (it is sent once more) or unknown",
     "resend_after_doubt": "a flow is sent again after a doubt (audit)",
     "double_accept": "a second attempt of a flow is proven accepted (audit)",
     "flow_silent": "an accepted flow reached its deadline without an end",

@@ -11,6 +11,7 @@ from connector.services.parts import Parts
 
 log = get_logger("counts")
 _WORDS = {"Accepted": "accepted", "Rejected": "rejected", "Refused": "refused", "NotSent": "not_sent", "Doubt": "doubt"}
+_RESOLUTIONS = {State.ACCEPTED: "found", State.INTENT: "resend", State.UNKNOWN: "unknown"}
 
 
 def attempt(parts: Parts, live: Live, outcome: Outcome) -> None:
@@ -32,7 +33,7 @@ def change(metrics: Metrics, before: Flow, after: Flow) -> None:
     if before.state is not after.state and after.state.settled:
         _decided(before, after)
     if before.state is State.DOUBT and after.state is not State.DOUBT:
-        log.warning("doubt_resolved", **named(facts), state=after.state.name, reason=after.reason)
+        _resolved(after)
     if after.resent and not before.resent:
         metrics.resends.labels(facts.message_class).inc()
     if len(after.duplicates) > len(before.duplicates):
@@ -43,6 +44,13 @@ def change(metrics: Metrics, before: Flow, after: Flow) -> None:
             metrics.sends.labels(facts.api or "", facts.message_class or "", str(event.body["outcome"])).inc()
         elif event.kind == "status" and event not in (entry for _, entry in before.pending):
             metrics.statuses.labels(facts.api or "", str(event.body["status"]), str(event.body["origin"])).inc()
+
+
+def _resolved(after: Flow) -> None:
+    """A doubt has ended. Found is good news; anything else is worth a look."""
+    say = log.info if after.state is State.ACCEPTED else log.warning
+    resolution = _RESOLUTIONS.get(after.state, after.state.name.lower())
+    say("doubt_resolved", **named(after.facts), resolution=resolution, reason=after.reason)
 
 
 def _decided(before: Flow, after: Flow) -> None:
