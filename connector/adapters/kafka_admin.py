@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass, replace
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient
@@ -18,7 +18,15 @@ from confluent_kafka.admin._config import ConfigResource
 from confluent_kafka.admin._resource import ResourceType
 from confluent_kafka.cimpl import NewPartitions, NewTopic
 
-from connector.adapters.kafka_client import KafkaOptions, client_config, error_of, library_logger, reader_config, unavailable
+from connector.adapters.kafka_client import (
+    CONNECTION_FAILED,
+    KafkaOptions,
+    client_config,
+    error_of,
+    library_logger,
+    reader_config,
+    unavailable,
+)
 from connector.adapters.kafka_topics import (
     REMEMBERING,
     Finding,
@@ -65,15 +73,19 @@ class KafkaTopics:
         self._ask_s = ask_s
         self._reach_s = min(ask_s, _REACH_S)
         self._servers = options.bootstrap_servers
+        self._heard = False
+        self._met: KafkaError | None = None  # the last connection that failed
         self._group_reader = reader_config(options, group_id=options.group_id)
         try:
-            self._admin = AdminClient(client_config(options), logger=library_logger())
+            config: dict[str, Any] = {**client_config(options), "error_cb": self._meet}
+            self._admin = AdminClient(config, logger=library_logger())
         except KafkaException as refused:
             raise ConfigError((Problem("kafka.properties", _refusal(refused), "see librdkafka's list of properties"),)) from None
 
     def metadata(self) -> dict[str, Metadata]:
         """All topics there are."""
         topics = self._ask("listing topics", lambda: self._admin.list_topics(timeout=self._reach_s).topics)
+        self._heard = True
         return {
             name: Metadata(len(topic.partitions), min((len(p.replicas) for p in topic.partitions.values()), default=0))
             for name, topic in topics.items()
@@ -228,13 +240,25 @@ class KafkaTopics:
         try:
             return ask()
         except KafkaException as cause:
-            raise unavailable(doing, cause, self._servers) from cause
+            raise self._failed(doing, cause, self._reach_s) from cause
 
     def _wait(self, doing: str, answer: Future[T]) -> T:
         try:
             return answer.result(self._ask_s + 5)
         except (KafkaException, FutureTimeout) as cause:
-            raise unavailable(doing, cause, self._servers) from cause
+            raise self._failed(doing, cause, self._ask_s) from cause
+
+    def _failed(self, doing: str, cause: BaseException, waited_s: float) -> KafkaUnavailable:
+        """A broker that has answered before is there; of one that never did, what librdkafka met on the way says more."""
+        if self._heard:
+            return unavailable(doing, cause, self._servers, waited_s=waited_s)
+        self._admin.poll(0)
+        return unavailable(doing, self._met or cause, self._servers)
+
+    def _meet(self, error: KafkaError) -> None:
+        """librdkafka's ``error_cb``."""
+        if error.code() == CONNECTION_FAILED:
+            self._met = error
 
 
 def _refuse(findings: Sequence[Finding]) -> None:

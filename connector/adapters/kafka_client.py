@@ -95,6 +95,7 @@ _CLIENT_OWNS: Final = frozenset(
 # librdkafka's own codes, which the binding names with an underscore.
 PARTITION_EOF: Final = KafkaError._PARTITION_EOF  # noqa: SLF001
 FATAL: Final = KafkaError._FATAL  # noqa: SLF001
+CONNECTION_FAILED: Final = KafkaError._TRANSPORT  # noqa: SLF001
 MESSAGE_TIMED_OUT: Final = KafkaError._MSG_TIMED_OUT  # noqa: SLF001
 PURGED: Final = frozenset({KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT})  # noqa: SLF001
 NO_SUCH_LOG: Final = frozenset(
@@ -107,12 +108,17 @@ NO_SUCH_LOG: Final = frozenset(
 
 _SILENT: Final = frozenset(
     {
-        KafkaError._TRANSPORT,  # noqa: SLF001 - librdkafka's own codes have no other name
+        CONNECTION_FAILED,
         KafkaError._TIMED_OUT,  # noqa: SLF001
         KafkaError._RESOLVE,  # noqa: SLF001
         KafkaError._ALL_BROKERS_DOWN,  # noqa: SLF001
     }
 )
+_PLAIN: Final[Mapping[int, str]] = {
+    CONNECTION_FAILED: "no connection",
+    KafkaError._TIMED_OUT: "no answer in time",  # noqa: SLF001
+    KafkaError._RESOLVE: "the host name has no address",  # noqa: SLF001
+}
 
 MESSAGE_TIMEOUT_MS: Final = 60_000
 """At least 30 s: a shorter one turns a broker's restart into dropped lanes."""
@@ -252,11 +258,27 @@ def error_of(exception: KafkaException) -> KafkaError | None:
     return first if isinstance(first, KafkaError) else None
 
 
-def unavailable(doing: str, cause: BaseException | KafkaError | None, servers: str = "") -> KafkaUnavailable:
-    """Map a foreign error: ``doing`` says what was asked of the broker, ``servers`` where it was looked for."""
+def unavailable(
+    doing: str, cause: BaseException | KafkaError | None, servers: str = "", *, waited_s: float | None = None
+) -> KafkaUnavailable:
+    """Map a foreign error: ``doing`` says what was asked of the broker, ``servers`` where it was looked for.
+
+    ``waited_s``: how long an answer was waited for by somebody whom the broker has answered before: it is there, only silent about this.
+    """
     error = error_of(cause) if isinstance(cause, KafkaException) else cause
-    said = f"{doing}: {error.name() if isinstance(error, KafkaError) else type(error).__name__}"
+    said = f"{doing}: {_words(error)}"
     if not servers:
         return KafkaUnavailable(said)
     silent = not isinstance(error, KafkaError) or error.code() in _SILENT
+    if silent and waited_s is not None:
+        return KafkaUnavailable(f"the broker did not answer: {doing}, within {waited_s:g} s (at {servers})")
     return KafkaUnavailable(f"no broker answers at {servers} (kafka.bootstrap_servers): {said}" if silent else f"{said} (at {servers})")
+
+
+def _words(error: BaseException | KafkaError | None) -> str:
+    """Its name, but plain words for the usual ways not to reach a broker."""
+    if not isinstance(error, KafkaError):
+        return type(error).__name__
+    if "connection refused" in str(error.str()).lower():
+        return "connection refused"
+    return _PLAIN.get(error.code(), error.name())

@@ -19,6 +19,7 @@ from connector.adapters.kafka_client import (
     reader_config,
     unavailable,
 )
+from connector.adapters.kafka_mock import MockCluster
 from connector.adapters.kafka_outbox import partition_of
 from connector.errors import KafkaUnavailable
 from connector.metrics import Metrics
@@ -93,12 +94,31 @@ def test_a_broker_that_is_away_does_not_flood_the_log() -> None:
 
 def test_a_cluster_that_is_away_is_named_by_its_address() -> None:
     """Whoever mistyped the address reads it in the error, and the setting it stands in; another refusal is not called silence."""
-    topics = KafkaTopics(KafkaOptions("127.0.0.1:1"), 0.2)
-    with pytest.raises(KafkaUnavailable, match=r"^no broker answers at 127\.0\.0\.1:1 \(kafka\.bootstrap_servers\): listing topics: _"):
+    topics = KafkaTopics(KafkaOptions("127.0.0.1:1"), 1.0)
+    with pytest.raises(
+        KafkaUnavailable, match=r"^no broker answers at 127\.0\.0\.1:1 \(kafka\.bootstrap_servers\): listing topics: connection refused$"
+    ):
         topics.metadata()
     denied = unavailable("listing topics", KafkaException(KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED)), "broker:9092")
     assert str(denied) == "listing topics: TOPIC_AUTHORIZATION_FAILED (at broker:9092)"
     assert str(unavailable("reading", TimeoutError())) == "reading: TimeoutError"
+
+
+@pytest.mark.parametrize("cause", [TimeoutError(), KafkaException(KafkaError(KafkaError._TIMED_OUT))])
+def test_a_broker_that_is_silent_about_one_thing_is_not_called_away(cause: BaseException) -> None:
+    """It has answered before: the error says what it did not answer, and how long that was waited for."""
+    silent = unavailable("reading topic settings", cause, "broker:9092", waited_s=15.0)
+    assert str(silent) == "the broker did not answer: reading topic settings, within 15 s (at broker:9092)"
+
+
+def test_a_cluster_without_settings_is_not_away() -> None:
+    """librdkafka's mock cluster tells its topics, and never answers a question about their settings."""
+    with MockCluster() as cluster:
+        cluster.make_topic("t", 1)
+        topics = KafkaTopics(KafkaOptions(cluster.bootstrap_servers), 1.0)
+        assert "t" in topics.metadata()
+        with pytest.raises(KafkaUnavailable, match=r"^the broker did not answer: reading topic settings, within 1 s \(at "):
+            topics.configs(["t"])
 
 
 @pytest.mark.parametrize(("session_ms", "heartbeat_ms"), [(600, 200), (3000, 750), (10_000, 1000), (45_000, 1000)])
