@@ -11,6 +11,7 @@ from connector.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile, print_json
 
 if TYPE_CHECKING:
     from connector.adapters.kafka_admin import KafkaTopics
+    from connector.cli.topics_begin import Begun
     from connector.settings import Settings
 
 app = typer.Typer(
@@ -44,7 +45,11 @@ def create(
 
 
 @app.command()
-def begin(config: ConfigFile = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
+def begin(
+    config: ConfigFile = DEFAULT_CONFIG,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be made and begun.")] = False,
+    as_json: AsJson = False,
+) -> None:
     """Begin at the group's committed offsets where a journal was lost: what was sent, or is in doubt, before them is given up.
 
     Also for a new group whose offsets were set by hand. Makes missing topics. Lanes with a history are left alone.
@@ -52,18 +57,30 @@ def begin(config: ConfigFile = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
     import asyncio  # noqa: PLC0415 - keeps --help fast
 
     from connector import logs  # noqa: PLC0415 - keeps --help fast
-    from connector.cli.topics_begin import begin_lanes  # noqa: PLC0415 - keeps --help fast
+    from connector.cli.topics_begin import begin_lanes, would_begin  # noqa: PLC0415 - keeps --help fast
 
     logs.configure("warning", "console")
-    begun = asyncio.run(begin_lanes(read_settings(config)))
+    begun = asyncio.run((would_begin if dry_run else begin_lanes)(read_settings(config)))
     if as_json:
-        print_json({"created": begun.created.created, "lanes": {str(lane): offset for lane, offset in begun.lanes.items()}})
+        print_json({"created": begun.created, "lanes": {str(lane): offset for lane, offset in begun.lanes.items()}})
         return
-    for name in begun.created.created:
-        sys.stdout.write(f"created {name}\n")
+    for name in begun.created:
+        sys.stdout.write(f"{'would create' if dry_run else 'created'} {name}\n")
     for lane, offset in begun.lanes.items():
-        sys.stdout.write(f"{lane} begins at {offset}\n")
-    sys.stdout.write("restart the workers\n" if begun.lanes else "no lane had to be begun\n")
+        sys.stdout.write(f"{lane} {'would begin' if dry_run else 'begins'} at {offset}\n")
+    sys.stdout.write(f"{_looked(begun)}\n")
+    if begun.lanes:
+        sys.stdout.write("nothing was written\n" if dry_run else "restart the workers\n")
+
+
+def _looked(begun: Begun) -> str:
+    """Why the lanes that are not begun are not."""
+    lanes = f"{begun.looked} lane{'' if begun.looked == 1 else 's'} looked at"
+    known = begun.looked - len(begun.lanes) - begun.uncommitted
+    if known == begun.looked:
+        return f"{lanes}, all have a history: nothing to begin"
+    counts = ((len(begun.lanes), "to begin"), (known, "with a history"), (begun.uncommitted, "without a committed offset"))
+    return f"{lanes}: " + ", ".join(f"{count} {words}" for count, words in counts if count)
 
 
 @app.command()

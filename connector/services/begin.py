@@ -20,21 +20,26 @@ class Beginning:
     topic_id: str | None
 
 
+async def beginning(lane: LaneId, places: Places, journal: Journal) -> int | None:
+    """Where ``begin`` would begin, without writing anything; None where there is nothing to begin."""
+    return None if places.committed is None or await _knows(journal, lane) else places.committed
+
+
 async def begin(lane: LaneId, at: Beginning, journal: Journal, outbox: Outbox, claim: tuple[bytes, bytes]) -> int | None:
     """Write a first checkpoint at the committed offset, which it gives; None where there is nothing to begin.
 
     That is: no committed offset, or a journal with history. ``claim``: a CLAIM row, which opens the epoch of that checkpoint. Raises
     LaneLost when the rows' fate is not known, or when somebody else claims at the same time: ask again.
     """
-    places = at.places
-    if places.committed is None or await _knows(journal, lane):
+    committed = await beginning(lane, at.places, journal)
+    if committed is None:
         return None
     epoch = await journal.append(lane, *claim)
-    checkpoint = Checkpoint(-1, await outbox.ends(lane), at.callbacks, places.committed, at.topic_id)
+    checkpoint = Checkpoint(-1, await outbox.ends(lane), at.callbacks, committed, at.topic_id)
     offset = await journal.append(lane, *rows.checkpoint_row(checkpoint, epoch, 1))
     if offset != epoch + 1:
         raise LaneLost("fenced")
-    return places.committed
+    return committed
 
 
 async def _knows(journal: Journal, lane: LaneId) -> bool:

@@ -90,9 +90,14 @@ def test_a_lost_journal_is_begun_on_purpose_only(broker: kafka.Broker, tmp_path:
         assert "failover-connector topics begin" in refused.stderr
     assert '"event":"start_refused"' in refused.stderr
 
+    dry = connector("topics", "begin", "--dry-run", folder=tmp_path)
+    assert dry.stdout == (
+        f"would create {journal}\n{prefix}.in/1 would begin at 1\n"
+        "2 lanes looked at: 1 to begin, 1 without a committed offset\nnothing was written\n"
+    ), dry.stderr
     begun = connector("topics", "begin", "--json", folder=tmp_path)
     assert (begun.returncode, json.loads(begun.stdout)) == (0, {"created": [journal], "lanes": {f"{prefix}.in/1": 1}}), begun.stderr
-    assert connector("topics", "begin", folder=tmp_path).stdout == "no lane had to be begun\n"
+    assert connector("topics", "begin", folder=tmp_path).stdout == ("2 lanes looked at: 1 with a history, 1 without a committed offset\n")
 
 
 @pytest.mark.slow
