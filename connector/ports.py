@@ -173,6 +173,10 @@ class Archive(Protocol):
         """Its StatusEvents of these flows from about that time on to the end, as JSON has them, in batches; empty ones are progress."""
         ...
 
+    async def statuses_cut(self, lane: LaneId) -> bool:
+        """Whether the oldest of its StatusEvents' log are gone. Raises KafkaUnavailable."""
+        ...
+
 
 # ----------------------------------------------------------------------------------------------------------------- output
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import aclosing
 
-from confluent_kafka import Message
+from confluent_kafka import OFFSET_BEGINNING, Message
 
 from connector.adapters.encode import decode_event
 from connector.adapters.kafka_admin import KafkaTopics
@@ -58,13 +58,21 @@ class KafkaArchive:
         if self._statuses not in self._counts:
             return
         partition = partition_of(lane, self._counts[self._statuses])
-        start = await self._pool.first_since(self._statuses, partition, since_ms)
+        start: int | None = OFFSET_BEGINNING
+        if since_ms > 0:
+            start = await self._pool.first_since(self._statuses, partition, since_ms)
         if start is None:
             return
         wanted = {flow_id.encode() for flow_id in flow_ids}
         async with aclosing(self._pool.scan(self._statuses, partition, start=start)) as batches:
             async for batch in batches:
                 yield [body for message in batch if message.key() in wanted and (body := _body(message)) is not None]
+
+    async def statuses_cut(self, lane: LaneId) -> bool:
+        """Whether the log begins behind 0: retention, or a person, took what was before."""
+        if self._statuses not in self._counts:
+            return False
+        return await self._pool.first(self._statuses, partition_of(lane, self._counts[self._statuses])) > 0
 
     async def close(self) -> None:
         """Close the consumers."""

@@ -226,6 +226,15 @@ class ReadingPool:
         async with _seated(self._looks) as seat:
             return await seat.run(ask)
 
+    async def first(self, topic: str, partition: int) -> int:
+        """First offset that is still there (low watermark)."""
+
+        def ask(consumer: Consumer) -> int:
+            return int(consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=self._patience_s)[0])
+
+        async with _seated(self._looks) as seat:
+            return await seat.run(ask)
+
     async def first_since(self, topic: str, partition: int, timestamp_ms: int) -> int | None:
         """Offset of the first message at or after that time; None when there is none."""
 

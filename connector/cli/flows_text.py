@@ -60,7 +60,7 @@ def _screen(found: Found, times: Times, now_ms: int) -> Iterator[str]:
     held = f"claimed by {found.owner.host} at {_time(found.owner.claimed_ms)}" if found.owner else "its claim is gone from the journal"
     yield _labelled("lane", f"{found.lane}, {held}")
     void = ", void: written by a process that had lost the lane" if row.void else ""
-    yield _labelled("row", f"journal offset {row.offset}, epoch {row.epoch}, written {_time(row.written_ms)}{void}")
+    yield _labelled("row", f"journal offset {row.offset}, written {_time(row.written_ms)}{void}")
 
 
 def _labelled(label: str, text: str) -> str:

@@ -18,6 +18,8 @@ from connector.ports import Archive, Ends, LaneId
 Progress = Callable[[str, int, int], None]
 """Hears what is read, how many offsets of how many are behind."""
 
+_CUT = "retention took them, or the topic got more partitions since"
+_ELSEWHERE = "the topic got more partitions since, or was made anew"
 _CLOCKS_APART_MS = 300_000  # between the connector's clock and what the broker stamps on a message
 
 
@@ -135,15 +137,18 @@ async def _with_statuses(archive: Archive, lane: LaneId, rows: list[Row], owner:
         (event.flow_id, event.body["seq"]): event.body for row in rows for _, event in row.flow.pending if event.kind == STATUS
     }
     missing = {(row.flow.facts.flow_id, seq) for row in rows for seq in range(1, row.flow.seq + 1)} - told.keys()
-    failure = ""
+    why = ""
     if missing:
         accepted = [row.flow.accepted_at_ms for row in rows if row.flow.accepted_at_ms is not None]
         since_ms = min(accepted, default=0) - _CLOCKS_APART_MS
         try:
-            await _collect(archive.statuses(lane, {flow_id for flow_id, _ in missing}, since_ms), missing, told, progress)
+            for start_ms in (since_ms, 0):  # from the log's start too: not every broker finds the offset of a time
+                if missing:
+                    await _collect(archive.statuses(lane, {flow_id for flow_id, _ in missing}, start_ms), missing, told, progress)
+            why = _CUT if missing and await archive.statuses_cut(lane) else _ELSEWHERE
         except (KafkaUnavailable, LaneRefused) as reason:
-            failure = str(reason)
-    return [_found(lane, row, owner, told, failure) for row in rows]
+            why = str(reason)
+    return [_found(lane, row, owner, told, why) for row in rows]
 
 
 async def _collect(
@@ -165,9 +170,8 @@ async def _collect(
                 return
 
 
-def _found(lane: LaneId, row: Row, owner: Owner | None, told: Mapping[tuple[str, int], JsonObject], failure: str) -> Found:
+def _found(lane: LaneId, row: Row, owner: Owner | None, told: Mapping[tuple[str, int], JsonObject], why: str) -> Found:
     flow_id = row.flow.facts.flow_id
     statuses = tuple(told[flow_id, seq] for seq in range(1, row.flow.seq + 1) if (flow_id, seq) in told)
     lost = row.flow.seq - len(statuses)
-    why = failure or "retention took them, or the topic got more partitions since"
     return Found(lane, row, owner, statuses, f"{lost} of {row.flow.seq} statuses were not found: {why}" if lost else "")

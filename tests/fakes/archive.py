@@ -19,6 +19,8 @@ class FakeArchive:
         self._statuses = statuses
         self._inputs = inputs
         self.statuses_unavailable = False
+        self.cut = False
+        self.lost_before_ms = 0  # what a broker that answers times wrongly does not find
         self.read = 0
 
     async def lanes(self) -> Sequence[LaneId]:
@@ -34,6 +36,12 @@ class FakeArchive:
     async def statuses(self, lane: LaneId, flow_ids: Collection[str], since_ms: int) -> AsyncGenerator[Sequence[JsonObject], None]:
         if self.statuses_unavailable:
             raise KafkaUnavailable("fake")
+        if 0 < since_ms < self.lost_before_ms:
+            return
         for event, _, _ in self._statuses:
             self.read += 1
             yield [event.body] if event.flow_id in flow_ids and (event.body["observed_at"] or 0) >= since_ms else []
+
+    async def statuses_cut(self, lane: LaneId) -> bool:
+        del lane
+        return self.cut

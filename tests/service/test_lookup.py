@@ -113,8 +113,27 @@ async def test_missing_statuses_are_said(world: World) -> None:
     [found] = (await find(archive, wanted("e0"), quiet))[0]
     assert found.unread == "1 of 2 statuses were not found: fake"
     world.output_logs["statuses"].clear()
-    [found] = await show(world, "e0")
+    archive = archive_of(world)
+    archive.cut = True
+    [found] = (await find(archive, wanted("e0"), quiet))[0]
     assert found.unread.startswith("1 of 2 statuses were not found: retention took them")
+    await process.stop()
+
+
+async def test_statuses_are_looked_for_from_the_start_before_anybody_is_blamed(world: World) -> None:
+    """A broker that answers times wrongly hides nothing; retention is named only where the log's beginning is gone."""
+    process = await Process(world).start()
+    record = world.record()
+    await process.put(record, seconds=3)
+    await told(process, record, FlowStatus.SUCCEEDED)
+    archive = archive_of(world)
+    archive.lost_before_ms = 1 << 62
+    [found] = (await find(archive, wanted("e0"), quiet))[0]
+    assert (len(found.statuses), found.unread) == (2, "")
+    world.output_logs["statuses"].clear()
+    [found] = await show(world, "e0")
+    assert "retention" not in found.unread
+    assert found.unread.startswith("1 of 2 statuses were not found: ")
     await process.stop()
 
 

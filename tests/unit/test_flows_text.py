@@ -51,13 +51,13 @@ def test_a_doubt_says_what_is_known_and_what_comes() -> None:
         "\n"
         "  2027-01-15 07:59:58.000  CONNECTOR  attempt 1: REFUSED (HTTP 429, HTTP_429)\n"
         "  2027-01-15 07:59:59.000  EVENT      the event occurred\n"
-        "  2027-01-15 08:00:00.000  CONNECTOR  attempt 2: DOUBT (timeout)\n"
+        "  2027-01-15 08:00:00.000  CONNECTOR  attempt 2: in doubt: no whole answer in time\n"
         "\n"
         "next      2027-01-15 08:00:30.000 (10s ago: overdue)  not found by then, it is sent once more (attempt 3, flagged)\n"
         "          2027-01-15 08:15:00.000 (in 14m 20s)  tracking without an answer until then: UNKNOWN (search_failed)\n"
         "          Routee's tracking is searched again and again; found there, it is ACCEPTED\n"
         "lane      notifications/0, claimed by worker-2/118 at 2027-01-15 07:59:00.000\n"
-        "row       journal offset 4711, epoch 4000, written 2027-01-15 08:00:00.000\n"
+        "row       journal offset 4711, written 2027-01-15 08:00:00.000\n"
     )
 
 

@@ -60,6 +60,24 @@ def test_steps_without_a_status_come_from_the_journal() -> None:
     )
 
 
+def test_a_step_without_a_time_stands_before_the_next_step() -> None:
+    """Its status was not found, that of the step after it was: the fallback is not told before what it fell back from."""
+    lines = timeline(delivered(), [told(delivered())[0], told(delivered())[2]])
+    assert [line.what.split(" (")[0] for line in lines[-2:]] == ["viber EXPIRED", "sms DELIVERED · SUCCEEDED · delivered · terminal"]
+    assert [line.origin for line in lines[-2:]] == ["JOURNAL", "POLL"]
+
+
+def test_a_doubt_is_told_in_words() -> None:
+    """What was seen of the answer; a code without words of its own stands as it is."""
+    said = {}
+    for status, reason in ((None, "reset"), (None, "adopted"), (503, "http_503"), (None, "new_code"), (None, None)):
+        doubted = replace(Flow(facts()), attempts=(Attempt(1, NOW, "DOUBT", status, reason),))
+        said[reason] = timeline(doubted, [])[-1].what.removeprefix("attempt 1: in doubt: ")
+    assert said["reset"] == "connection reset"
+    assert said["adopted"].startswith("taken over from another process")
+    assert [said["http_503"], said["new_code"], said[None]] == ["HTTP 503", "new_code", "no clear answer"]
+
+
 def test_a_decision_without_acceptance_is_a_line() -> None:
     """Why and when nothing was sent; an open attempt is under way."""
     assert timeline(advance(Flow(facts()), Ended(State.EXPIRED, "expired"), NOW), [])[-1] == Line(
@@ -68,7 +86,7 @@ def test_a_decision_without_acceptance_is_a_line() -> None:
     assert timeline(advance(Flow(facts()), Ended(State.UNROUTED), NOW), [])[-1].what == "decided: UNROUTED"
     assert timeline(advance(Flow(facts()), Intended(), NOW), [])[-1].what == "attempt 1: under way"
     doubted = replace(Flow(facts(api=Api.OTP)), attempts=(Attempt(1, NOW, "DOUBT", None, "timeout"),))
-    assert timeline(doubted, [])[-1].what == "attempt 1: DOUBT (timeout)"
+    assert timeline(doubted, [])[-1].what == "attempt 1: in doubt: no whole answer in time"
 
 
 @settings(deadline=None)
