@@ -40,11 +40,7 @@ def judge(world: World) -> list[Problem]:
 
 
 def _unsettled(world: World) -> str:
-    states = []
-    for worker in world.workers.values():
-        for lane, keeper in worker.intake.keepers.items():
-            open_flows = [live.flow.state.name for live in keeper.lane.flows.values()] if keeper.lane is not None else None
-            states.append(f"{worker.process.name} {lane} {keeper.state} {open_flows}")
+    states = [line for worker in world.workers.values() for line in worker.condition()]
     ends = {str(lane): (world.coordinator.committed.get(lane), world.broker.log(f"input {lane}").end) for lane in world.setting.lanes}
     return f"not settled: {states}; committed and end: {ends}; provider has {world.routee.pending} to come"
 
@@ -237,10 +233,14 @@ def _stored(callback: Callback) -> facts.CallbackSeen:
     return facts.CallbackSeen(callback.flow_id, callback.attempt, callback.report.tracking_id, None)
 
 
+def known_of(world: World) -> Known:
+    """A run's facts, sorted."""
+    return Known(_Truth(world).known)
+
+
 def figures(world: World) -> Counter[str]:
     """What a run adds to the tally."""
-    truth = _Truth(world)
-    known = Known(truth.known)
+    known = known_of(world)
     seen = known.facts
     counts = Counter(
         {

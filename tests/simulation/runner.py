@@ -36,7 +36,7 @@ def quiet() -> None:
 
 
 def play(setting: Setting, *, with_trace: bool = False) -> Played:
-    """One run, judged."""
+    """One run of the connector, judged."""
     world = World(setting).run()
     problems = tuple((problem.law, problem.text) for problem in judge(world))
     trace = tuple(world.lines) if with_trace else ()
@@ -116,8 +116,8 @@ class Tally:
         return (
             f"{self.seeds} seeds: {len(self.failed)} failed; "
             + ", ".join(f"{counts[name]} {name}" for name in named)
-            + f"; lost {counts['lost']} ({_said(counts['lost'], flows)} per million), "
-            + f"unflagged duplicates {counts['unflagged_duplicates']} ({_said(counts['unflagged_duplicates'], flows)} per million); "
+            + f"; lost {counts['lost']} ({said(counts['lost'], flows)} per million), "
+            + f"unflagged duplicates {counts['unflagged_duplicates']} ({said(counts['unflagged_duplicates'], flows)} per million); "
             + f"{self.simulated_s:.0f} s simulated in {self.took_s:.0f} s: {self.simulated_s / max(self.took_s, 0.001):.0f} × real time"
         )
 
@@ -129,6 +129,7 @@ def rate(seen: int, of: int) -> dict[str, float] | None:
     return {"seen": round(seen / of * 1e6, 1)} if seen else {"below": round(3 / of * 1e6, 1)}
 
 
-def _said(seen: int, of: int) -> str:
+def said(seen: int, of: int) -> str:
+    """``rate`` in words."""
     found = rate(seen, of) or {}
     return f"{found['seen']:g}" if "seen" in found else f"< {found['below']:g}" if found else "–"

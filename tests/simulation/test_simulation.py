@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
 import structlog
 
+from tests.simulation.baselines import BASELINES, Habit
+from tests.simulation.compare import OURS, Ground, ledger, score
+from tests.simulation.kafka import Weather
+from tests.simulation.routee import Moods
 from tests.simulation.runner import play, play_seed, quiet
 from tests.simulation.setting import draw, one_event
+from tests.simulation.world import World
 
 _SEEDS = 150
 _FIRST_STEPS = 110  # from the first to behind the answer's row
@@ -78,3 +84,26 @@ def test_the_worlds_time_is_virtual() -> None:
     one = play(draw(1))
     assert one.simulated_s > 30
     assert one.counts["posts"]
+
+
+def test_what_the_usual_consumers_do_on_the_same_seeds() -> None:
+    """Both usual ways double messages or lose them where the connector, under the same kills and the same provider, does neither."""
+    came = {worker: Counter[str]() for worker in (OURS, *Habit)}
+    for seed in range(40):
+        for worker, counts in came.items():
+            counts.update(score(seed, Ground.KILLS_AND_PROVIDER, worker))
+    assert not any(counts["broken"] for counts in came.values())
+    assert (came[OURS]["lost"], came[OURS]["doubled"]) == (0, 0)
+    assert came[Habit.COMMIT_AFTER_SEND]["lost"] > 0
+    assert came[Habit.COMMIT_AFTER_SEND]["doubled"] > 0
+    assert came[Habit.RETRY_ON_TIMEOUT]["doubled"] > came[Habit.COMMIT_AFTER_SEND]["doubled"]
+
+
+def test_the_usual_consumers_do_their_work_where_nothing_goes_wrong() -> None:
+    """Without faults each of them sends each message once: what the comparison counts is the faults' doing."""
+    for worker in Habit:
+        setting = draw(3)
+        setting.faults, setting.weather, setting.moods, setting.aim_at_post, setting.aim_at_intent = [], Weather(), Moods(), 0.0, 0.0
+        counts = ledger(World(setting, BASELINES[worker]).run())
+        assert counts["messages"] > 0
+        assert (counts["broken"], counts["lost"], counts["doubled"]) == (0, 0, 0)

@@ -58,7 +58,7 @@ class Worker:
         self.feed = SimFeed(broker, process, setting.lanes)
         self.outbox = SimOutbox(broker, self.producer)
         self.journal = SimJournal(broker, self.producer, self.outbox.epochs)
-        self.client = Client(world.routee, process, self.clock, setting.policy.timeout_s, self._lane_of)
+        self.client = Client(world.routee, process, self.clock, setting.policy.timeout_s, world.lane_of_attempt)
         self.throttle = Throttle(self.clock, world.metrics, setting.rate, 16, 0.5, setting.policy.breaker_probe_s)
         self.parts = Parts(
             clock=self.clock,
@@ -85,9 +85,6 @@ class Worker:
         self._ingress = Ingress(SimSink(self.producer), _SECRETS, self.clock, world.metrics)
         self._tasks: asyncio.TaskGroup | None = None
 
-    def _lane_of(self, attempt_id: str) -> LaneId:
-        return self.world.lane_of[attempt_id.rsplit(".", 1)[0]]
-
     async def run(self) -> None:
         """Until it is stopped. Whatever ends it otherwise is a crash."""
         try:
@@ -108,6 +105,25 @@ class Worker:
     def stop(self) -> None:
         """SIGTERM."""
         self.world.loop.create_task(self._stop(), context=self.process.context.copy())
+
+    def rests(self, lane: LaneId, end: int) -> bool:
+        """The lane runs, its input is consumed, no flow is open, every output is acknowledged."""
+        keeper = self.intake.keepers.get(lane)
+        if keeper is None or keeper.lane is None or keeper.state != "running" or keeper.lane.taken.position != end:
+            return False
+        return not (keeper.lane.flows or keeper.lane.emitter.unacked() or keeper.lane.at_work)
+
+    def condition(self) -> list[str]:
+        """Each lane's state, and those of its open flows."""
+        states = []
+        for lane, keeper in self.intake.keepers.items():
+            open_flows = [live.flow.state.name for live in keeper.lane.flows.values()] if keeper.lane is not None else None
+            states.append(f"{self.process.name} {lane} {keeper.state} {open_flows}")
+        return states
+
+    def slow_claims(self, factor: float) -> None:
+        """Reading the journal takes so much longer."""
+        self.journal.slowness = factor
 
     async def _stop(self) -> None:
         await self.intake.stop(_GRACE_S)

@@ -7,17 +7,18 @@ import functools
 import hashlib
 import itertools
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from random import Random
+from typing import Protocol, TypeAlias
 
 from connector.core import identity
 from connector.core.model import OutputEvent, Record
 from connector.metrics import Metrics
 from connector.ports import LaneId
-from tests.simulation.group import Coordinator
-from tests.simulation.kafka import Broker, Row, Weather
+from tests.simulation.group import Coordinator, SimSource
+from tests.simulation.kafka import Broker, Producer, Row, Weather
 from tests.simulation.loop import Process, SimLoop
-from tests.simulation.ports import OUTPUTS
+from tests.simulation.ports import OUTPUTS, SimClock
 from tests.simulation.routee import Post, Routee
 from tests.simulation.setting import EPOCH_MS, RULES_OF, Coming, Fault, Setting
 from tests.simulation.worker import Worker
@@ -26,11 +27,49 @@ LONGEST_S = 1500.0  # from the healing to the end
 _LOOK_S = 1.0
 
 
-class World:
-    """Kafka, the provider, the processes, and who harms them."""
+class Program(Protocol):
+    """What a simulated process runs, as the world knows it: it feeds it, harms it, and asks whether it rests."""
 
-    def __init__(self, setting: Setting) -> None:
+    process: Process
+    exited: bool  # by SIGTERM, in its own time
+    clock: SimClock
+    producer: Producer
+    source: SimSource
+
+    async def run(self) -> None:
+        """Until it is stopped."""
+        ...
+
+    def stop(self) -> None:
+        """SIGTERM."""
+        ...
+
+    def rests(self, lane: LaneId, end: int) -> bool:
+        """It runs the lane, has dealt with all records below ``end``, and has nothing under way."""
+        ...
+
+    def condition(self) -> list[str]:
+        """Each of its lanes in words, for a run that does not settle."""
+        ...
+
+    def slow_claims(self, factor: float) -> None:
+        """Its reading of journals takes so much longer; 1 is as usual."""
+        ...
+
+    def call_back(self, url: str, body: bytes) -> asyncio.Future[int]:
+        """Routee calls this process; gives the HTTP status."""
+        ...
+
+
+Hire: TypeAlias = Callable[["World", Process], Program]
+
+
+class World:
+    """Kafka, the provider, the processes, and who harms them. ``hire`` makes what a new process runs."""
+
+    def __init__(self, setting: Setting, hire: Hire = Worker) -> None:
         self.setting = setting
+        self._hire = hire
         self.rng = Random(f"{setting.seed} on the way")  # noqa: S311 - a seed that replays is the point
         self.loop = SimLoop(self.rng, shuffled=setting.shuffled)
         self.broker = Broker(self.loop, self.rng, EPOCH_MS)
@@ -44,12 +83,13 @@ class World:
         self.routee.trace = self.note
         self.metrics = _metrics()
         self.nonces = itertools.count()
-        self.workers: dict[int, Worker] = {}
+        self.workers: dict[int, Program] = {}
         self.healed = False
         self.settled = False
         self.lines: list[str] = []
         self.counts: Counter[str] = Counter()
         self.lane_of: dict[str, LaneId] = {}
+        self.ended: dict[str, str] = {}  # flow id → how a program without outputs ended a message it does not send, by its own word
         self.crashes: list[str] = []
         self._starts: Counter[int] = Counter()
         for lane in setting.lanes:
@@ -103,14 +143,15 @@ class World:
                 return False
             member = self.coordinator.owner[lane]
             worker = None if member is None else self._worker_of(member.process)
-            keeper = None if worker is None else worker.intake.keepers.get(lane)
-            if keeper is None or keeper.lane is None or keeper.state != "running" or keeper.lane.taken.position != end:
-                return False
-            if keeper.lane.flows or keeper.lane.emitter.unacked() or keeper.lane.at_work:
+            if worker is None or not worker.rests(lane, end):
                 return False
         return True
 
-    def _worker_of(self, process: Process) -> Worker | None:
+    def lane_of_attempt(self, attempt_id: str) -> LaneId:
+        """Of the flow whose attempt that is."""
+        return self.lane_of[attempt_id.rsplit(".", 1)[0]]
+
+    def _worker_of(self, process: Process) -> Program | None:
         return next((worker for worker in self.workers.values() if worker.process is process), None)
 
     def _produce(self, one: Coming) -> None:
@@ -133,7 +174,7 @@ class World:
         process.on_kill = functools.partial(self._died, slot, process)
         if slot == 0 and self._starts[slot] == 1:
             process.kill_at = self.setting.kill_at
-        self.workers[slot] = Worker(self, process)
+        self.workers[slot] = self._hire(self, process)
         self.note(f"START {process.name}")
         self.loop.create_task(self.workers[slot].run(), context=process.context.copy())
         if slot == 0 and self._starts[slot] == 1 and self.setting.freeze_at:
@@ -172,7 +213,7 @@ class World:
         if not self.healed:
             self.loop.kill(process)
 
-    def _running(self) -> Iterator[Worker]:
+    def _running(self) -> Iterator[Program]:
         return (worker for worker in self.workers.values() if worker.process.running and not worker.exited)
 
     def _call_back(self, url: str, body: bytes) -> asyncio.Future[int] | None:
@@ -242,7 +283,7 @@ class World:
             case "step":
                 worker.clock.skew_ms = max(-15_000, min(15_000, worker.clock.skew_ms + int(fault.amount)))
             case _:
-                worker.journal.slowness = 60.0
+                worker.slow_claims(60.0)
 
     def _compact(self) -> None:
         for lane in self.setting.lanes:
@@ -258,7 +299,7 @@ class World:
         self.broker.up_at = 0.0
         self.routee.moods.calm()
         for worker in self.workers.values():
-            worker.journal.slowness = 1.0
+            worker.slow_claims(1.0)
             self._thaw(worker.process)
             if worker.source.member is not None:
                 worker.source.member.cut_until = 0.0
