@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 import shutil
 import signal
 import sys
@@ -140,5 +141,15 @@ def _print_addresses(place: Place, show: Show) -> None:
         ("log", str(show.child.log)),
     ):
         sys.stdout.write(f"{name:<10}{value}\n")
+    sys.stdout.write(
+        f"What became of one event:\n  failover-connector flows show {_telling(show)} --config {shlex.quote(str(place.config))}\n"
+    )
     sys.stdout.write("It goes on until Ctrl-C.\n")
     sys.stdout.flush()
+
+
+def _telling(show: Show) -> str:
+    """The id of an event with a story: sent again after a doubt, or fallen back to a second channel."""
+    flows = [flow for flow in show.watcher.seen.flows.values() if flow.sends]
+    told = max(flows, key=lambda flow: (flow.was_resent, flow.has_failed_over, len(flow.statuses)), default=None)
+    return shlex.quote(str(told.sends[-1]["event_id"])) if told else "ID"

@@ -49,11 +49,17 @@ class Screen:
         self._header = header
         self._began = time.monotonic()
         self._live: Live | None = None
+        self._waits_for = ""
+        self._state = self._printed = ""
 
     @property
     def now_s(self) -> float:
         """Since the beginning."""
         return time.monotonic() - self._began
+
+    def wait_for(self, what: str) -> None:
+        """What the next lines wait for; empty: nothing in particular. Only where there is no frame, which shows it all the time."""
+        self._waits_for = what
 
     def tell(self, moment: Moment) -> None:
         """Say at once what happened; on a terminal it stands in the frame."""
@@ -80,7 +86,16 @@ class Screen:
                 self._live.update(self.frame(rows(), tally), refresh=True)
             await asyncio.sleep(_LINE_S if self._live is None else _FRAME_S)
             if self._live is None:
-                self._print(Text(line(rows(), len(tally.ended), self.now_s), style="dim"))
+                self.say_news(state(rows(), len(tally.ended)))
+
+    def say_news(self, now: str) -> None:
+        """A line for what has changed; where nothing has, one for what is waited for."""
+        waiting = f"waiting: {self._waits_for}" if self._waits_for else self._printed
+        said = waiting if now == self._state else now
+        self._state = now
+        if said != self._printed:
+            self._printed = said
+            self._print(Text(f"{clock(self.now_s)}  {said}", style="dim"))
 
     def frame(self, rows: Sequence[Row], tally: Tally) -> RenderableType:
         """The whole screen at one moment."""
@@ -114,10 +129,10 @@ def clock(seconds: float) -> str:
     return f"{int(seconds) // 60:02d}:{int(seconds) % 60:02d}"
 
 
-def line(rows: Sequence[Row], ended: int, now_s: float) -> str:
-    """The state in one line of plain text."""
+def state(rows: Sequence[Row], ended: int) -> str:
+    """How it stands, in one line of plain text."""
     total = {row.name.strip().partition(",")[0]: row.total for row in rows}
-    return f"{clock(now_s)}  {ended} of {total['events']} ended · " + " · ".join(f"{total[name]} {name}" for name in _LINE_NAMES)
+    return f"{ended} of {total['events']} ended · " + " · ".join(f"{total[name]} {name}" for name in _LINE_NAMES)
 
 
 def summary(checks: Sequence[Check], seconds: float, events: int, kills: int) -> RenderableType:

@@ -130,6 +130,7 @@ class Show:
         self._lanes.clear()
         self._adopted = 0
         self._down_since = time.monotonic()
+        self._screen.wait_for("Kafka frees the lanes of the killed process")
         self._tell(f"kill -9 {pid}: {unanswered} of its messages are accepted by Routee, not yet answered", "bold red")
         await self.child.start()
         self._tell(f"started again, pid {self.child.pid}; Kafka frees its lanes after {self.place.session_s} s of silence")
@@ -162,6 +163,7 @@ class Show:
         if self._down_since is None:
             self._tell(f"it serves {LANES} lanes")
             return
+        self._screen.wait_for("")
         away, self._down_since = time.monotonic() - self._down_since, None
         self._tell(f"{LANES} lanes served again after {away:.0f} s: {self._adopted} unfinished flows read from the journal", "green")
         self._tell("where a send was open, Routee is asked before anything is sent", "green")

@@ -165,7 +165,9 @@ def _delivered(seen: Seen, truth: Truth) -> Check:
         for theirs in truth.accepted
         if theirs.tracking_id in ours and ours[theirs.tracking_id].is_delivered is not theirs.delivered
     ]
-    return Check("… and on what was delivered", f"{sum(flow.delivered for flow in truth.accepted)} delivered", tuple(problems))
+    reached = sum(flow.delivered for flow in truth.accepted)
+    fact = f"{reached} delivered; {len(truth.accepted) - reached} not, as planned: unreachable, expired or never reported"
+    return Check("… and on what was delivered", fact, tuple(problems))
 
 
 def _in_sequence(seen: Seen) -> Check:

@@ -265,7 +265,7 @@ def shown(run: Run, width: int, height: int) -> str:
     console = Console(file=io.StringIO(), width=width, height=height)
     with console.capture() as text:
         console.print(screen.Screen(console, ()).frame(rows, tally))
-    return text.get() + screen.line(rows, len(tally.ended), 61.0)
+    return text.get() + screen.state(rows, len(tally.ended))
 
 
 @pytest.mark.parametrize(("width", "height"), [(80, 24), (100, 40), (132, 40), (200, 60)])
@@ -285,7 +285,7 @@ def test_the_table_counts_by_class() -> None:
     assert rows["rejected"] == ["·", "1", "·", "·", "1"]
     assert rows["in doubt now"] == ["2", "·", "·", "·", "2"]
     assert "dead letter: None" in text
-    assert text.splitlines()[-1].startswith("01:01  3 of 3 ended · 1 accepted · 1 delivered")
+    assert text.splitlines()[-1].startswith("3 of 3 ended · 1 accepted · 1 delivered")
 
 
 def test_the_summary_shows_problems() -> None:
@@ -299,3 +299,20 @@ def test_the_summary_shows_problems() -> None:
     assert "refused: 2 send decisions" in text.get()
     assert "FAILED" in text.get()
     assert "0 lost" not in text.get()
+
+
+def test_a_line_is_news_or_says_what_is_waited_for() -> None:
+    """Without a terminal nothing is repeated; a pause says once what it waits for."""
+    text = io.StringIO()
+    shown = screen.Screen(Console(file=text), ())
+    shown.say_news("100 of 200 ended")
+    shown.say_news("100 of 200 ended")
+    shown.wait_for("Kafka frees the lanes")
+    for _ in range(3):
+        shown.say_news("100 of 200 ended")
+    shown.wait_for("")
+    shown.say_news("100 of 200 ended")
+    shown.say_news("120 of 200 ended")
+    lines = [line.partition("  ")[2] for line in text.getvalue().splitlines()]
+    assert all(line.startswith("00:0") for line in text.getvalue().splitlines())
+    assert lines == ["100 of 200 ended", "waiting: Kafka frees the lanes", "120 of 200 ended"]
