@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +59,14 @@ _MODELS: dict[str, tuple[type[BaseModel], ...]] = {
     "quiet_hours": (QuietHoursDoc,),
     "limit": (LimitDoc,),
 }
+# pydantic's names for what a value is not, in the file's words.
+_KINDS = dict.fromkeys(("model_type", "model_attributes_type", "dict_type"), "a mapping of keys and values") | {
+    "list_type": "a list",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+}
 _BRANCHES = frozenset({"viber free-form", "viber template", "switch", "short links"})
 
 
@@ -77,7 +85,7 @@ def load_rules(path: Path, env: Mapping[str, str]) -> tuple[RoutingTable, tuple[
             rules += _compile(source, engine, _rules_at(misshapen), problems, warnings)
     problems += _twice(rules)
     if problems:
-        raise ConfigError(tuple(problems))
+        raise ConfigError(_in_order(problems, sources))
     warnings += _never_reached(rules)
     return RoutingTable(tuple(rules), _version(sources, engine)), tuple(warnings)
 
@@ -112,7 +120,9 @@ def _read(file: Path, name: str) -> Source:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         what = "the file is not UTF-8" if isinstance(error, UnicodeDecodeError) else f"cannot be read: {error.strerror}"
-        return Source(name, problems=[Problem(str(file), what)])
+        return Source(
+            name, problems=[Problem(str(file), what, "the setting `rules` in connector.yaml names the file, or a folder of them")]
+        )
     return read_yaml(text, name)
 
 
@@ -148,7 +158,22 @@ def _problem(source: Source, details: ErrorDetails) -> Problem:
     if kind == "literal_error":
         expected = str(details.get("ctx", {}).get("expected", "")).replace("'", "").replace(" or ", ", ").split(", ")
         return Problem(source.where(path), f"{name}: {details['input']!r} is not known here", nearest(str(details["input"]), expected))
-    return Problem(source.where(path), f"{name}: {details['msg'].removeprefix('Value error, ')}")
+    if kind in _KINDS:
+        models = _MODELS.get(name, ())
+        return Problem(source.where(path), f"{name} must be {_KINDS[kind]}", f"its keys: {', '.join(_keys(models[0]))}" if models else "")
+    said = details["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+    return Problem(source.where(path), f"{name}: {said}")
+
+
+def _in_order(problems: Iterable[Problem], sources: Sequence[Source]) -> tuple[Problem, ...]:
+    """As somebody mends them: file by file, from top to bottom."""
+    files = {source.name: number for number, source in enumerate(sources)}
+
+    def place(problem: Problem) -> tuple[int, int]:
+        name, _, line = problem.where.rpartition(":")
+        return files.get(name, -1), int(line) if line.isdecimal() else 0
+
+    return tuple(sorted(problems, key=place))
 
 
 def _path(data: Any, loc: tuple[int | str, ...]) -> Place:  # noqa: ANN401 - any YAML

@@ -38,6 +38,9 @@ def check(config: ConfigFile = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
         raise typer.Exit(2 if problems else 0)
     for warning in warnings:
         sys.stderr.write(f"warning: {warning}\n")
+    if problems and table is None:
+        sys.stderr.write(f"{ConfigError(tuple(problems))}\nmend these, then run check again: more may show\n")
+        raise typer.Exit(2)
     if problems:
         raise ConfigError(tuple(problems))
     if table:

@@ -115,7 +115,7 @@ class Draft:
         try:
             return compile_text(source, self.place)
         except BadTemplate as error:
-            self.flaw(str(error), error.hint, error.line)
+            self.flaw(f"{self.place}: {error}", error.hint, error.line)
             return Template(self.place, source, constant=None)
 
     def tree(self, value: Any, *, personal: bool = False) -> Node:  # noqa: ANN401 - any JSON

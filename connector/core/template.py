@@ -150,7 +150,7 @@ class Engine:
         try:
             self._environment.add_template(path, source)
         except minijinja.TemplateError as error:
-            raise BadTemplate(error.detail or "this is no template", error.line or 1) from None
+            raise BadTemplate(f"template: {error.detail or 'cannot be read'}", error.line or 1, _braces(source)) from None
 
     def _known_names(self, source: str) -> tuple[str, ...]:
         found = self._environment.undeclared_variables_in_str(source, nested=True)
@@ -243,3 +243,11 @@ def _line_of(word: str, source: str) -> int:
 def _nearest(word: str, known: tuple[str, ...]) -> str:
     near = get_close_matches(word, known, 1)
     return f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
+
+
+def _braces(source: str) -> str:
+    """What is mostly wrong with a text that the engine cannot read."""
+    for opened, closed in (("{{", "}}"), ("{%", "%}"), ("{#", "#}")):
+        if source.count(opened) != source.count(closed):
+            return f"each {opened} needs its {closed}"
+    return "" if "{%" not in source else "{% if … %} needs its {% endif %}, {% for … %} its {% endfor %}"
