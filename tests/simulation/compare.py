@@ -12,12 +12,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 
+from connector.core import identity
 from tests.simulation import laws
 from tests.simulation.baselines import BASELINES
 from tests.simulation.kafka import Weather
 from tests.simulation.routee import Moods
 from tests.simulation.runner import quiet, said
-from tests.simulation.setting import Setting, draw
+from tests.simulation.setting import CLASS_OF, Setting, draw
 from tests.simulation.worker import Worker
 from tests.simulation.world import Hire, World
 
@@ -31,9 +32,8 @@ _COLUMNS = (
     "messages",
     "lost per million",
     "doubled unflagged per million",
-    "resent and flagged",
-    "of these doubled",
-    "ended as UNKNOWN (told)",
+    "resent and flagged (doubled by that)",
+    "told as UNKNOWN (never accepted)",
 )
 
 
@@ -74,8 +74,9 @@ def ledger(world: World) -> Counter[str]:
     SendEvent says that it was resent. ``broken``: the run did not come to its end.
     """
     known = laws.known_of(world)
-    repeated = {flow.flow_id for event in known.facts.events if event.repeat for flow in event.flows}
+    met = Counter(one.event_id for one in world.setting.coming)  # not what has come: a late repeat may find the run at its end
     counts = Counter({"broken": int(not world.settled or bool(world.crashes))})
+    repeated = {identity.flow_id(event_id, rule) for event_id, times in met.items() if times > 1 for rule in CLASS_OF}
     for flow_id, (_, flow) in known.flows.items():
         if flow.fate is not None or flow_id in repeated:
             continue
@@ -89,6 +90,7 @@ def ledger(world: World) -> Counter[str]:
         counts["flagged"] += is_flagged
         counts["flagged_doubled"] += is_flagged and accepts > 1
         counts["unknown"] += word == "UNKNOWN"
+        counts["unknown_unsent"] += word == "UNKNOWN" and not accepts
     return counts
 
 
@@ -109,7 +111,8 @@ class Row:
         """As a row of a Markdown table: rates with what was seen behind them, or ``<`` the bound where nothing was (3/n, 95 %)."""
         counts, messages = self.counts, self.counts["messages"]
         rates = [f"{said(counts[name], messages)} ({counts[name]})" for name in ("lost", "doubled")]
-        own = [str(counts[name]) for name in ("flagged", "flagged_doubled", "unknown")] if self.worker == OURS else ["–"] * 3
+        pairs = (("flagged", "flagged_doubled"), ("unknown", "unknown_unsent"))
+        own = [f"{counts[all_]} ({counts[some]})" if self.worker == OURS else "–" for all_, some in pairs]
         broken = f" **{counts['broken']} runs without an end**" if counts["broken"] else ""
         return _line((self.ground.value, self.worker, str(messages), *rates, *own)) + broken
 
