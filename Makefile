@@ -65,7 +65,7 @@ docs: $(VENV)/.dev ## Write the generated parts of README.md and docs/
 rolling: $(VENV)/.dev ## Restart workers 50 times under load, on a real Kafka: no doubt, no loss, no double (ARGS="--restarts 10")
 	@$(BIN)/python -m tests.acceptance.rolling $(ARGS)
 
-simulate-seeds: $(VENV)/.dev ## Play N simulated runs full of kills and lost replies (N=10000, ARGS="--first 5000 --jobs 4")
+simulate-seeds: $(VENV)/.dev ## Play N simulated runs full of kills and lost replies (N=10000, ARGS="--first 5000 --jobs 4"; one again, step by step: ARGS="--replay SEED --trace")
 	@$(BIN)/python -m tests.simulation --seeds $(or $(N),1000) $(ARGS)
 
 bench-claim: $(VENV)/.dev ## Measure how fast, and in how much memory, a lane is claimed (ARGS="--settled 100000")
