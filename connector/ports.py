@@ -139,6 +139,10 @@ class Journal(Protocol):
         """All rows from the log's start until the position is beyond ``past`` *and* the log's end was reported, in batches."""
         ...
 
+    async def begin(self, lane: LaneId) -> int:
+        """The log's start: rows below it are gone by retention. Raises KafkaUnavailable."""
+        ...
+
     async def between(self, lane: LaneId, first: int, last: int) -> Sequence[Entry]:
         """The rows still there with first ≤ offset ≤ last (holes are simply missing).
 

@@ -35,6 +35,10 @@ class KafkaJournal:
             async for batch in batches:
                 yield [entry_of(message) for message in batch]
 
+    async def begin(self, lane: LaneId) -> int:
+        """The log's start: rows below it are gone by retention."""
+        return await self._pool.first(self._topic(lane), lane.partition)
+
     async def between(self, lane: LaneId, first: int, last: int) -> Sequence[Entry]:
         """The rows still there with first ≤ offset ≤ last."""
         return [entry_of(message) for message in await self._pool.between(self._topic(lane), lane.partition, first, last)]

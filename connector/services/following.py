@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -79,8 +80,12 @@ async def hear(lane: Lane, offset: int, callback: Callback | None) -> None:
 
 async def _revive(lane: Lane, callback: Callback) -> Live | None:
     """A finished flow, as its last row says: late facts still come as corrections."""
+
+    def about(flows: Collection[Flow]) -> bool:
+        return any(flow.facts.flow_id == callback.flow_id for flow in flows)
+
     recent = lane.recent.pop(callback.flow_id, None)
-    found = [recent] if recent is not None else await planning.recall(lane, callback.event_digest)
+    found = [recent] if recent is not None else await planning.recall(lane, callback.event_digest, about)
     live = lane.flows.get(callback.flow_id)  # another callback may have been quicker
     if live is not None:
         return live

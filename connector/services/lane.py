@@ -9,7 +9,7 @@ import asyncio
 from asyncio import TaskGroup
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from connector.core import rows
 from connector.core.flow import Event, Flow, Intended, Overtaken, Parked, State, advance
@@ -145,9 +145,8 @@ class Lane:
 
     async def _work(self, live: Live, work: Coroutine[None, None, None]) -> None:
         try:
-            await work
-        except LaneStopped:
-            pass
+            with suppress(LaneStopped):
+                await work
         finally:
             live.busy = False
             self.turns.release(live.key, live.id)
@@ -231,9 +230,9 @@ class Lane:
         return limited(outcome, live.flow.attempts)
 
     def _may_post(self, live: Live, begun: float) -> bool:
-        """The last question before the first byte: still the owner, no callback proved an earlier attempt, the lease is running."""
-        now, intended = self.parts.clock.boot(), live.flow.state is State.INTENT
-        if may := self.owned and intended and now - begun <= self.parts.policy.lease_s:
+        """The last question before the first byte: owner, not expired, no callback proved an earlier attempt, the lease is running."""
+        now, due = self.parts.clock.boot(), self.parts.clock.now_ms() < live.flow.facts.expires_at_ms
+        if may := self.owned and due and live.flow.state is State.INTENT and now - begun <= self.parts.policy.lease_s:
             live.posted_at = now
         return may
 
@@ -289,6 +288,8 @@ class Lane:
         elif before.state is State.DOUBT:
             self.turns.cleared(live.key, live.id)
         self.remember_id(flow)
+        if before.finished and not flow.finished:  # the cleaner may take the row that the ledger knows it by
+            self.ledger.adopt(facts.digest, facts.siblings, facts.rule, facts.flow_id)
         if flow.finished:
             self.ledger.finish(facts.digest, live.id, offset)
             self.let_go(live)

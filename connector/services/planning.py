@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from connector.core import identity, rows
 from connector.core.contain import contain
 from connector.core.flow import Ended, Facts, Flow, State
+from connector.core.ledger import OpenEvent
 from connector.core.model import DeadLetter, MessageClass, Notification, Record, Request
 from connector.core.request import build, recipient_of
 from connector.core.rules import Rule
-from connector.errors import InputError, RegistryUnavailable, Unbuildable, Undecodable
+from connector.errors import InputError, LaneLost, RegistryUnavailable, Unbuildable, Undecodable
 from connector.logs import get_logger
 from connector.services.facts import facts_of
 from connector.services.live import Live, Unsendable
@@ -78,13 +80,11 @@ async def _meet(lane: Lane, record: Record, digest: bytes, notification: Notific
         lane.taken.done(record.offset)
         return (), []
     before = ledger.events.get(digest)
-    found = await recall(lane, digest)
+    found = await recall(lane, digest, lambda flows: _missing(ledger.events.get(digest) or before, flows) == [])
     event = ledger.events.get(digest) or before  # a flow may have finished while the rows were read
-    if event is None and not found:
+    missing = _missing(event, found)
+    if missing is None:
         return None
-    siblings = event.siblings if event else found[0].facts.siblings
-    known = (event.known if event else set()) | {flow.facts.rule for flow in found}
-    missing = [name for name in siblings if name not in known]
     if not missing:
         lane.parts.metrics.duplicates.inc()
         alive = [live.flow for flow_id in (event.open if event else ()) if (live := lane.flows.get(flow_id)) is not None]
@@ -93,7 +93,16 @@ async def _meet(lane: Lane, record: Record, digest: bytes, notification: Notific
             event.waiting.append(record.offset)
         else:
             lane.taken.done(record.offset)
-    return siblings, missing
+    return event.siblings if event else found[0].facts.siblings, missing
+
+
+def _missing(event: OpenEvent | None, finished: Collection[Flow]) -> list[str] | None:
+    """Rules of a known event that have no flow yet; None: nothing is known of it."""
+    if event is None and not finished:
+        return None
+    siblings = event.siblings if event else next(iter(finished)).facts.siblings
+    known = (event.known if event else set()) | {flow.facts.rule for flow in finished}
+    return [name for name in siblings if name not in known]
 
 
 def _tell_repeat(record: Record, notification: Notification | None, flows: list[Facts]) -> None:
@@ -290,16 +299,26 @@ async def _recipient(lane: Lane, live: Live) -> str | None:
     return phone if lane.parts.pseudonym(phone.encode()) == facts.recipient_hash else None
 
 
-async def recall(lane: Lane, digest: bytes) -> list[Flow]:
-    """Finished flows of an event, each as its last row says: a hit in the index of 64 bits is confirmed by all 128."""
+async def recall(lane: Lane, digest: bytes, suffices: Callable[[Collection[Flow]], bool]) -> list[Flow]:
+    """Finished flows of an event, each as its last row says: a hit in the index of 64 bits is confirmed by all 128.
+
+    ``suffices``: whether these answer the question. If not, a hit without a row is no proof that the event was never met: unless
+    retention took it, a former owner's late row of the same key replaced it, which the next claim reads. Raises LaneLost then.
+    """
     while True:
         offsets = lane.ledger.settled.find(digest)
         found: dict[str, Flow] = {}
+        gone = -1
         for offset in offsets:
             entry = await lane.reader.at(offset)
-            if entry is not None:
-                flow = rows.flow_of(entry.key, entry.value)
-                if flow.facts.digest == digest:
-                    found[flow.facts.flow_id] = flow
-        if offsets == lane.ledger.settled.find(digest):  # else a flow came back and finished anew meanwhile
-            return list(found.values())
+            if entry is None:
+                gone = offset
+                continue
+            flow = rows.flow_of(entry.key, entry.value)
+            if flow.facts.digest == digest:
+                found[flow.facts.flow_id] = flow
+        if offsets != lane.ledger.settled.find(digest):
+            continue  # a flow came back and finished anew meanwhile
+        if gone >= 0 and not suffices(found.values()) and gone >= await lane.parts.journal.begin(lane.id):
+            raise LaneLost("rows_replaced")
+        return list(found.values())

@@ -21,6 +21,7 @@ class FakeJournal:
 
     def __init__(self, logs: Logs | None = None) -> None:
         self.logs: Logs = defaultdict(list) if logs is None else logs
+        self.begins: defaultdict[LaneId, int] = defaultdict(int)  # what retention took lies below
         self.held = False
         self.unavailable = False
         self.before_scan: Callable[[], None] = lambda: None
@@ -55,6 +56,9 @@ class FakeJournal:
             batch, position = self.logs[lane][position : position + 100], min(position + 100, len(self.logs[lane]))
             yield [entry for entry in batch if entry is not None]
             await asyncio.sleep(0)
+
+    async def begin(self, lane: LaneId) -> int:
+        return self.begins[lane]
 
     async def between(self, lane: LaneId, first: int, last: int) -> Sequence[Entry]:
         if self.unavailable:

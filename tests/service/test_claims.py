@@ -6,7 +6,7 @@ import pytest
 
 from connector.core import rows
 from connector.core.flow import State
-from connector.core.model import FlowStatus, Rejected
+from connector.core.model import FlowReport, FlowStatus, Rejected
 from connector.core.rows import Checkpoint
 from connector.ports import Entry
 from tests.service.world import LANE, Process, World, report
@@ -150,3 +150,57 @@ async def test_a_checkpoint_does_not_pass_a_callback_that_still_waits(world: Wor
     assert world.posts(flow_id) == [1]
     assert world.outcomes() == [("ACCEPTED", None)]
     await third.stop()
+
+
+async def test_a_corrected_flow_is_known_when_the_cleaner_has_come(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """UNKNOWN, then proven by a late call and followed again: the row that the ledger knew it by is gone, the event is not forgotten."""
+
+    async def nothing(*_: object) -> tuple[FlowReport, ...]:
+        return ()
+
+    monkeypatch.setattr(world.provider, "search", nothing)
+    process = await Process(world).start()
+    record = world.record("sale", event_id="same")
+    flow = world.answer(record, "sale", world.provider.lose_reply)
+    await process.put(record, seconds=60)
+    process.call_back(record, "sale", report("track-1", None))
+    await world.clock.advance(1)
+    assert [outcome for outcome, _ in world.outcomes()] == ["UNKNOWN", "ACCEPTED"]
+    compact(world)
+    await process.put(world.record("sale", event_id="same"), seconds=5)
+    assert world.posts(flow) == [1]
+    await process.stop()
+
+
+async def finished(world: World) -> tuple[Process, str]:
+    """An event whose flow has ended, and a process that knows it by its row."""
+    process = await Process(world).start()
+    record = world.record(event_id="same")
+    await process.put(record, seconds=1)
+    process.call_back(record, "order", report("track-1", FlowStatus.SUCCEEDED))
+    await world.clock.advance(20)
+    return process, world.flow_id(record, "order")
+
+
+async def test_a_replaced_row_of_a_repeat_is_read_anew(world: World) -> None:
+    """A zombie's late row of the same key took its place: the lane is claimed anew, and nobody is messaged twice."""
+    process, flow = await finished(world)
+    last = [entry for entry in world.journal_logs[LANE] if entry is not None and entry.key.startswith(flow.encode())][-1]
+    land(world, [(last.key, last.value)])
+    compact(world)
+    await process.put(world.record(event_id="same"), seconds=5)
+    assert process.value("lane_drops_total", reason="rows_replaced") == 1
+    assert world.posts(flow) == [1]
+    await process.stop()
+
+
+async def test_what_retention_took_is_forgotten(world: World) -> None:
+    """Below the log's start no row was replaced: the event is met as if for the first time, and the lane goes on."""
+    process, flow = await finished(world)
+    log = world.journal_logs[LANE]
+    process.journal.begins[LANE] = len(log)
+    log[:] = [None] * len(log)
+    await process.put(world.record(event_id="same"), seconds=5)
+    assert process.value("lane_drops_total", reason="rows_replaced") == 0
+    assert world.posts(flow) == [1, 1]
+    await process.stop()

@@ -66,6 +66,10 @@ class SimJournal:
             if batch:
                 yield batch
 
+    async def begin(self, lane: LaneId) -> int:
+        await self._broker.reach()
+        return 0
+
     async def between(self, lane: LaneId, first: int, last: int) -> Sequence[Entry]:
         await self._broker.reach()
         log = self._broker.log(f"journal {lane}")

@@ -69,6 +69,14 @@ async def test_another_process_makes_a_gap_that_can_be_read(journals: Journals) 
     assert [(row.offset, row.key, row.value) for row in gap] == [(1, b"claim|1", b"x"), (2, b"claim|2", b"y")]
 
 
+async def test_a_log_from_which_nothing_was_taken_begins_at_0(journals: Journals) -> None:
+    """Whatever stands in it."""
+    journal, (lane, _) = journals.process(), journals.lanes
+    assert await journal.begin(lane) == 0
+    await journal.append(lane, b"k", b"v")
+    assert await journal.begin(lane) == 0
+
+
 async def test_between_gives_nothing_for_an_empty_range(journals: Journals) -> None:
     """No rows lie between an offset and one below it."""
     journal, (lane, _) = journals.process(), journals.lanes
