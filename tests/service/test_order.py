@@ -113,6 +113,23 @@ async def test_overtaking_survives_the_process(world: World) -> None:
     await second.stop()
 
 
+async def test_what_expires_while_it_overtakes_is_not_sent(world: World) -> None:
+    """The rows of those it overtakes may take their time; the expiry is asked again as the last act before the first byte."""
+    process = await Process(world).start()
+    first, second = world.record(), world.record(expires_s=8)
+    world.answer(first, "order", LOST)
+    flow = world.flow_id(second, "order")
+    await process.put(first, seconds=1)
+    process.journal.held = True
+    await process.put(second, seconds=9)
+    process.journal.held = False
+    process.journal.land()
+    await world.clock.advance(2)
+    assert world.posts(flow) == []
+    assert ("EXPIRED", "expired") in world.outcomes()
+    await process.stop()
+
+
 async def test_a_flow_of_another_key_does_not_overtake(world: World) -> None:
     """The doubted flow is resent."""
     process = await Process(world).start()
