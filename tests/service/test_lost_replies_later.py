@@ -207,8 +207,8 @@ def to_same_phone(world: World, rule: str, first: Record, key: str) -> Record:
 
 
 @pytest.mark.parametrize("kind", ["code", "notice"])
-async def test_one_candidate_is_one_flows(world: World, kind: str) -> None:
-    """Two flows to one phone in doubt, searched for in the same moment, one candidate: only one of them takes it."""
+async def test_one_candidate_of_two_doubts_is_neithers(world: World, kind: str) -> None:
+    """Two flows to one phone in doubt, one candidate: nobody can know whose it is, so neither takes it and neither is sent again."""
     desk = at_desk(world, NOWHERE)
     process = await Process(world).start()
     first = event(world, kind, 1, key="a")
@@ -218,8 +218,11 @@ async def test_one_candidate_is_one_flows(world: World, kind: str) -> None:
     await process.put(first, second, seconds=2)
     desk.show(first)
     desk.searching.set()
-    await world.clock.advance(1)
-    assert [sent["tracking_id"] for sent in world.outputs("sends")] == ["000001-1"]
+    await world.clock.advance(400)
+    assert [(sent["outcome"], sent["reason"], sent["tracking_id"]) for sent in world.outputs("sends")] == [
+        ("UNKNOWN", "ambiguous", None)
+    ] * 2
+    assert len(desk.posts[phone_of_record(first)]) == 2  # none was sent again
     await process.kill()
 
 
