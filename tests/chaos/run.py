@@ -20,6 +20,7 @@ from tests.chaos.feed import Feed
 from tests.chaos.fleet import LAG_S, LEASE_S, TIMEOUT_S, Fleet
 from tests.chaos.report import Report
 from tests.chaos.schedule import schedule
+from tests.chaos.story import LONGEST_CODE_MS
 from tests.chaos.strike import Striker
 from tests.chaos.tail import OFFSETS_TOPIC, Tail
 from tests.kafka import SETTINGS, Broker
@@ -208,6 +209,7 @@ class Run:
             callbacks_acked=ledger.acked,
             skew=report.skew_ms,
             resend_wait=(TIMEOUT_S + LAG_S) * 1000,
+            expiry_lead=LONGEST_CODE_MS,
             expiry_grace=(LEASE_S + TIMEOUT_S) * 1000 + _FORGIVING_MS,
         )
         verdict = check(facts)

@@ -44,6 +44,8 @@ rules:
 """
 NUMBER: Final = "chaos.number"
 """Header of every record: its number, eight bytes."""
+LONGEST_CODE_MS: Final = 15_000.0
+"""The steps of a login code take so long. With less time left they are cut; with too little, the code ends as EXPIRED before it expires."""
 EXPIRY_MS: Final = {"otp": 180_000, "transactional": 6 * 3_600_000, "marketing": 24 * 3_600_000}
 
 _RULE_OF: Final = {

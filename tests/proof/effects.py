@@ -44,7 +44,8 @@ def _wrong_end(known: Known, event: ExpectedEvent, flow: ExpectedFlow, final: Se
         return None
     if flow.fate is Fate.REJECTED and final.outcome == "ACCEPTED":
         return None  # another fault came before the refusal, and the provider took it: its ledger says so
-    expired = event.expires_at is not None and final.settled_at + known.facts.skew >= event.expires_at
+    early = known.facts.skew + known.facts.expiry_lead
+    expired = event.expires_at is not None and final.settled_at + early >= event.expires_at
     if final.outcome == "EXPIRED" and flow.fate not in _NEVER_POSTED and expired:
         return None
     return f"{flow.fate} was right"

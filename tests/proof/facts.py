@@ -155,4 +155,5 @@ class Facts:
     callbacks_acked: Sequence[CallbackSeen] | None = None
     skew: float = 0.0  # how far two ``at`` may be apart in the wrong direction without meaning anything
     resend_wait: float | None = None  # least time from an INTENT to the INTENT that resends it: deadline + provider lag
+    expiry_lead: float = 0.0  # how long before its expiry a flow may end as EXPIRED, since no ttl fits into what is left
     expiry_grace: float = 0.0  # from the gate that asks for the expiry to the provider: lease + deadline at most
