@@ -44,7 +44,7 @@ class EndedRows:
     do no harm, since they are confirmed by reading and the newest is believed.
     """
 
-    _SIBLINGS, _ACCEPTED = 1, 2
+    _SIBLINGS, _NAMELESS = 1, 2
 
     def __init__(self) -> None:
         self.keys = array("Q")  # 64 bits of the event's digest
@@ -65,7 +65,8 @@ class EndedRows:
         self.keys.append(short(head.digest))
         self.offsets.append(offset)
         self._inputs.append(head.input_offset)
-        self._flags.append((self._SIBLINGS if head.has_siblings else 0) | (self._ACCEPTED if head.state is State.ACCEPTED else 0))
+        nameless = head.state is State.ACCEPTED and not head.labelled
+        self._flags.append((self._SIBLINGS if head.has_siblings else 0) | (self._NAMELESS if nameless else 0))
 
     def after(self, journal: int) -> array[int]:
         """Offsets beyond ``J``: their outputs may not be out."""
@@ -77,10 +78,10 @@ class EndedRows:
             if met >= start:
                 yield met, self.offsets[place], self._flags[place] & self._SIBLINGS != 0
 
-    def accepted_since(self, first: int) -> Iterator[int]:
-        """Offsets from ``first`` on of flows that the provider took."""
+    def nameless_since(self, first: int) -> Iterator[int]:
+        """Offsets from ``first`` on of flows that the provider took and that show no label there: a search meets them as anybody's."""
         for place in range(bisect_left(self.offsets, first), len(self)):
-            if self._flags[place] & self._ACCEPTED:
+            if self._flags[place] & self._NAMELESS:
                 yield self.offsets[place]
 
 

@@ -29,7 +29,7 @@ from connector.errors import LaneRefused
 
 FORMAT = 1
 _HEAD = struct.Struct(">BBBBIqIq16s")
-_FINISHED, _SIBLINGS, _PENDING = 1, 2, 4
+_FINISHED, _SIBLINGS, _PENDING, _LABELLED = 1, 2, 4, 8
 _NO_DIGEST = bytes(16)
 _STATES = {int(state): state for state in State}
 
@@ -53,6 +53,7 @@ class Head(NamedTuple):
     finished: bool
     has_siblings: bool
     has_pending: bool
+    labelled: bool  # Facts.labelled
     attempt: int
     epoch: int
     k: int
@@ -93,8 +94,8 @@ def head_of(value: bytes) -> Head:
         known, stands = _KINDS[kind], _STATES[state]
     except KeyError as error:
         raise LaneRefused(f"{error} is no kind or state of a journal row; is this topic the connector's journal?") from error
-    finished, siblings, pending = flags & _FINISHED != 0, flags & _SIBLINGS != 0, flags & _PENDING != 0
-    return Head(known, stands, finished, siblings, pending, attempt, epoch, k, offset, digest)
+    finished, siblings, pending, labelled = flags & _FINISHED != 0, flags & _SIBLINGS != 0, flags & _PENDING != 0, flags & _LABELLED != 0
+    return Head(known, stands, finished, siblings, pending, labelled, attempt, epoch, k, offset, digest)
 
 
 def claim_row(nonce: str, host: str, at_ms: int) -> tuple[bytes, bytes]:
@@ -136,7 +137,8 @@ def checkpoint_of(value: bytes) -> Checkpoint:
 def flow_row(flow: Flow, epoch: int, k: int) -> tuple[bytes, bytes]:
     """Key and value of a flow's row: the whole state, and the content of the events that are not known to be acknowledged."""
     facts = flow.facts
-    flags = (_FINISHED if flow.finished else 0) | (_SIBLINGS if len(facts.siblings) > 1 else 0) | (_PENDING if flow.pending else 0)
+    flags = (_FINISHED if flow.finished else 0) | (_SIBLINGS if len(facts.siblings) > 1 else 0)
+    flags |= (_PENDING if flow.pending else 0) | (_LABELLED if facts.labelled else 0)
     head = _HEAD.pack(FORMAT, Kind.FLOW, flow.state, flags, flow.attempt, epoch, k, facts.source_offset, facts.digest)
     return flow_key(facts.flow_id, epoch), head + orjson.dumps(_body(flow))
 

@@ -16,10 +16,10 @@ from connector.core.rows import Checkpoint
 from connector.errors import LaneLost, LaneRefused
 from connector.logs import get_logger
 from connector.ports import Entry, LaneId
+from connector.services.neighbours import needed_since_ms
 from connector.services.parts import Parts
 
 log = get_logger("claim")
-CANDIDATE_WINDOW_MS = 60_000  # a search looks from this long before the first POST in question (SEMANTICS §4)
 _CLOCKS_APART_MS = 300_000  # the most by which the broker's clock is taken to differ from ours
 _PORTION = 5000  # rows taken in one go
 _TURN = 200  # rows decoded in one go
@@ -38,7 +38,7 @@ class Claimed:
     adopt: tuple[Flow, ...]  # not settled: each gets a row of the new epoch before anybody acts on it
     follow: tuple[Flow, ...]  # settled, but their statuses are still awaited
     start: int  # where the input goes on
-    own_ids: Mapping[str, int] = field(default_factory=dict)  # of finished flows, where an adopted doubt could take one for its own
+    own_ids: Mapping[str, int] = field(default_factory=dict)  # of finished flows, where a doubt could take one for its own
 
 
 async def claim(lane: LaneId, parts: Parts) -> Claimed:
@@ -140,17 +140,17 @@ def _ranges(offsets: Sequence[int]) -> Iterator[Sequence[int]]:
 
 
 async def _neighbours(lane: LaneId, parts: Parts, fold: Fold, times: Times, adopt: tuple[Flow, ...]) -> dict[str, int]:
-    """Tracking ids of finished flows → time of acceptance. Only a doubt without a visible label asks whose a candidate is."""
-    doubts = [flow for flow in adopt if flow.state is State.DOUBT and not flow.facts.labelled and flow.attempts]
-    if not doubts:
-        return {}
-    since_ms = min(flow.attempts[0].at_ms for flow in doubts) - CANDIDATE_WINDOW_MS
-    ended = tuple(fold.ended.accepted_since(_first_since(times, since_ms - _CLOCKS_APART_MS)))
-    finished = [(row.key, row.value) for row in fold.flows() if row.head.finished and row.head.state is State.ACCEPTED]
+    """Tracking ids of finished flows → time of acceptance, as far back as a doubt without a visible label may ask whose a candidate is."""
+    since_ms = needed_since_ms(adopt, parts.clock.now_ms())
+    ended = tuple(fold.ended.nameless_since(_first_since(times, since_ms - _CLOCKS_APART_MS)))
+    heads = ((row, row.head) for row in fold.flows())
+    finished = [(row.key, row.value) for row, head in heads if head.finished and head.state is State.ACCEPTED and not head.labelled]
     ids = {}
     async for flow in _decoded(finished, _again(lane, parts, ended)):
-        if flow.tracking_id and (flow.accepted_at_ms or 0) >= since_ms:
+        if flow.tracking_id and not flow.facts.labelled and (flow.accepted_at_ms or 0) >= since_ms:
             ids[flow.tracking_id] = flow.accepted_at_ms or 0
+            if len(ids) % _TURN == 0:
+                await asyncio.sleep(0)  # other lanes are at work
     return ids
 
 

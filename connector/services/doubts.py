@@ -10,8 +10,8 @@ from connector.core.model import Api, InDoubt, MessageClass
 from connector.logs import get_logger
 from connector.ports import Unanswered
 from connector.services import planning
-from connector.services.claim import CANDIDATE_WINDOW_MS
 from connector.services.live import Live, named
+from connector.services.neighbours import CANDIDATE_WINDOW_MS, IN_QUESTION, in_question_since_ms
 
 if TYPE_CHECKING:
     from connector.services.lane import Lane
@@ -135,17 +135,14 @@ def _conclusive_at(lane: Lane, live: Live) -> float:
 
 
 def _question(lane: Lane, live: Live) -> Question:
-    """A re-search counts from the first POST that is in question, so that no attempt of the flow escapes it."""
     flow = live.flow
-    open_posts = [line for line in flow.attempts if line.outcome in {"INTENT", "DOUBT"}]
-    first_ms = min((line.at_ms for line in open_posts), default=flow.facts.occurred_at_ms)
     return Question(
         flow_id=live.id,
         attempt=flow.attempt,
-        lowest=min((line.n for line in open_posts), default=1),
+        lowest=min((line.n for line in flow.attempts if line.outcome in IN_QUESTION), default=1),
         labelled=flow.facts.labelled,
         signature=flow.facts.signature,
-        since_ms=first_ms - CANDIDATE_WINDOW_MS,
+        since_ms=in_question_since_ms(flow) - CANDIDATE_WINDOW_MS,
         until_ms=lane.parts.clock.now_ms() + CANDIDATE_WINDOW_MS,
         recipient=live.recipient or "",
     )

@@ -19,9 +19,10 @@ class FakeJournal:
     ``before_scan``: what happens between a CLAIM and its reading.
     """
 
-    def __init__(self, logs: Logs | None = None) -> None:
+    def __init__(self, logs: Logs | None = None, now_ms: Callable[[], int] = lambda: 1_800_000_000_000) -> None:
         self.logs: Logs = defaultdict(list) if logs is None else logs
         self.begins: defaultdict[LaneId, int] = defaultdict(int)  # what retention took lies below
+        self._now_ms = now_ms
         self.held = False
         self.unavailable = False
         self.before_scan: Callable[[], None] = lambda: None
@@ -37,7 +38,7 @@ class FakeJournal:
     def land(self, count: int | None = None) -> None:
         for _ in range(min(len(self.in_flight), len(self.in_flight) if count is None else count)):
             lane, key, value, future = self.in_flight.popleft()
-            self.logs[lane].append(Entry(len(self.logs[lane]), key, value, 1_800_000_000_000))
+            self.logs[lane].append(Entry(len(self.logs[lane]), key, value, self._now_ms()))
             if not future.done():
                 future.set_result(len(self.logs[lane]) - 1)
 
@@ -45,7 +46,7 @@ class FakeJournal:
         """Everything in flight gets no answer; ``landed``: although it is in the log."""
         for lane, key, value, future in self.in_flight:
             if landed:
-                self.logs[lane].append(Entry(len(self.logs[lane]), key, value, 1_800_000_000_000))
+                self.logs[lane].append(Entry(len(self.logs[lane]), key, value, self._now_ms()))
             future.set_exception(LaneLost("produce_failed"))
         self.in_flight.clear()
 

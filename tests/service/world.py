@@ -234,7 +234,7 @@ class Process:
 
     def __init__(self, world: World, policy: Policy | None = None, *, rate: float = 1000.0, in_flight: int = 256) -> None:
         self.world = world
-        self.journal = FakeJournal(world.journal_logs)
+        self.journal = FakeJournal(world.journal_logs, world.clock.now_ms)
         self.outbox = FakeOutbox(world.output_logs)
         self.source = FakeSource()
         self.source.offsets = world.committed

@@ -309,19 +309,23 @@ def test_the_fold_concludes_what_the_plain_rules_do(seed: int) -> None:
         assert mine.keys() <= plainly(read).keys()
 
 
-@given(st.lists(st.tuples(st.sampled_from([State.ACCEPTED, State.EXPIRED]), st.booleans(), st.integers(0, 9))), st.integers(-1, 60))
-def test_ended_rows_are_found_by_what_may_matter_of_them(some: list[tuple[State, bool, int]], bound: int) -> None:
-    """Beyond a checkpoint, by the input offset of their event, by acceptance; in portions all of them."""
+@given(
+    st.lists(st.tuples(st.sampled_from([State.ACCEPTED, State.EXPIRED]), st.booleans(), st.integers(0, 9), st.booleans())),
+    st.integers(-1, 60),
+)
+def test_ended_rows_are_found_by_what_may_matter_of_them(some: list[tuple[State, bool, int, bool]], bound: int) -> None:
+    """Beyond a checkpoint, by the input offset of their event, by acceptance without a label; in portions all of them."""
     ended = EndedRows()
     written = [(3 * number, *one) for number, one in enumerate(some)]
-    for offset, state, siblings, met in written:
-        about = facts(source_offset=met, siblings=("a", "b") if siblings else ("a",), digest=bytes([offset % 251]) * 16)
+    for offset, state, siblings, met, labelled in written:
+        names = ("a", "b") if siblings else ("a",)
+        about = facts(source_offset=met, siblings=names, digest=bytes([offset % 251]) * 16, labelled=labelled)
         ended.add(offset, rows.head_of(rows.flow_row(Flow(about, state), 0, 1)[1]))
     assert len(ended) == len(some)
     assert list(ended.after(bound)) == [offset for offset, *_ in written if offset > bound]
-    assert list(ended.met_since(bound)) == [(met, offset, siblings) for offset, _, siblings, met in written if met >= bound]
-    accepted = [offset for offset, state, *_ in written if offset >= bound and state is State.ACCEPTED]
-    assert list(ended.accepted_since(bound)) == accepted
+    assert list(ended.met_since(bound)) == [(met, offset, siblings) for offset, _, siblings, met, _ in written if met >= bound]
+    nameless = [offset for offset, state, _, _, labelled in written if offset >= bound and state is State.ACCEPTED and not labelled]
+    assert list(ended.nameless_since(bound)) == nameless
     pairs = [pair for keys, offsets in ended.portions(4) for pair in zip(keys, offsets, strict=True)]
     assert pairs == [(int.from_bytes(bytes([offset % 251]) * 8, "big") or 1, offset) for offset, *_ in written]
 

@@ -29,6 +29,7 @@ def test_a_flow_comes_back_as_it_was(steps: list[tuple[Flow, Event, Flow]], epoc
         head = rows.head_of(value[:HEAD])
         assert (head.kind, head.state, head.attempt, head.epoch, head.k) == (Kind.FLOW, flow.state, flow.attempt, epoch, k)
         assert (head.finished, head.has_siblings, head.has_pending) == (flow.finished, False, bool(flow.pending))
+        assert head.labelled is flow.facts.labelled
         assert (head.input_offset, head.digest) == (flow.facts.source_offset, flow.facts.digest)
 
 

@@ -1,0 +1,31 @@
+"""Whose a candidate without a label is: for how long the tracking ids of other flows of the lane must be known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from connector.core.doubt import CLOCK_SKEW_MS
+from connector.core.flow import Flow, State
+
+CANDIDATE_WINDOW_MS = 60_000  # a search looks from this long before the first POST in question
+IN_QUESTION = frozenset({"INTENT", "DOUBT"})  # outcomes of attempts that may have been accepted
+
+
+def in_question_since_ms(flow: Flow) -> int:
+    """When the first POST of the flow was made that may have been accepted: a search again counts from there, so that none escapes it."""
+    return min((line.at_ms for line in flow.attempts if line.outcome in IN_QUESTION), default=flow.facts.occurred_at_ms)
+
+
+def needed_since_ms(flows: Iterable[Flow], now_ms: int) -> int:
+    """Ids accepted before this explain no candidate of any search to come: of one of ``flows``, nor of a POST that is yet to be made.
+
+    Not only a flow in doubt asks: one that is to be sent again is asked about from its first POST on, should it come into doubt again.
+    """
+    asking = [in_question_since_ms(flow) for flow in flows if _may_ask(flow)]
+    return min(asking, default=now_ms) - CANDIDATE_WINDOW_MS - CLOCK_SKEW_MS
+
+
+def _may_ask(flow: Flow) -> bool:
+    if flow.state.settled or flow.facts.labelled:
+        return False
+    return flow.state is State.DOUBT or any(line.outcome in IN_QUESTION for line in flow.attempts)
