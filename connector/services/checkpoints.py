@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 from connector.core import rows
 from connector.core.rows import Checkpoint
 from connector.errors import LaneLost
+from connector.services import neighbours
 from connector.services.claim import Claimed
 
 if TYPE_CHECKING:
     from connector.services.lane import Lane
-
-_IDS_KEPT_MS = 3_600_000
 
 
 class Checkpoints:
@@ -88,8 +87,5 @@ class Checkpoints:
         self._lane.parts.metrics.checkpoints.inc()
 
     def _prune(self) -> None:
-        now_ms = self._lane.parts.clock.now_ms()
-        self._lane.newest.prune(now_ms)
-        own = self._lane.own_ids
-        for tracking_id in [key for key, at in own.items() if at < now_ms - _IDS_KEPT_MS]:
-            del own[tracking_id]
+        self._lane.newest.prune(self._lane.parts.clock.now_ms())
+        neighbours.prune(self._lane)

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from connector.core.doubt import CLOCK_SKEW_MS
 from connector.core.flow import Flow, State
 
+if TYPE_CHECKING:
+    from connector.services.lane import Lane
+
 CANDIDATE_WINDOW_MS = 60_000  # a search looks from this long before the first POST in question
+_KEPT_MS = 3_600_000
 IN_QUESTION = frozenset({"INTENT", "DOUBT"})  # outcomes of attempts that may have been accepted
 
 
@@ -29,3 +34,15 @@ def _may_ask(flow: Flow) -> bool:
     if flow.state.settled or flow.facts.labelled:
         return False
     return flow.state is State.DOUBT or any(line.outcome in IN_QUESTION for line in flow.attempts)
+
+
+def prune(lane: Lane) -> None:
+    """Forget what is an hour old, unless an open doubt may ask about it."""
+    now_ms = lane.parts.clock.now_ms()
+    old = {tracking_id: at_ms for tracking_id, at_ms in lane.own_ids.items() if at_ms < now_ms - _KEPT_MS}
+    if not old:
+        return
+    needed_ms = needed_since_ms((live.flow for live in lane.flows.values()), now_ms)
+    for tracking_id, at_ms in old.items():
+        if at_ms < needed_ms:
+            del lane.own_ids[tracking_id]

@@ -6,11 +6,57 @@ from dataclasses import replace
 
 import pytest
 
-from connector.core.model import Channel, Doubt, StepReport, StepStatus
+from connector.core.model import Channel, Doubt, RefusalKind, Refused, StepReport, StepStatus
 from tests.service.world import Process, World, report
 
+VOICE = """
+rules:
+  - name: order
+    match: {type: order}
+    class: transactional
+    expires_after: 12h
+    steps: [{voice: {from: "+302101234567", say: [{text: "Order", language: en-GB}]}}]
+"""
 LOST = Doubt("timeout")
 DELIVERED = replace(report("track-1"), steps=(StepReport(1, Channel.SMS, StepStatus.DELIVERED, "Delivered"),))
+
+
+@pytest.mark.parametrize("away_s", [600, 4200])
+async def test_a_neighbours_id_is_known_as_long_as_an_open_doubt_may_ask(world: World, away_s: float) -> None:
+    """Taken over an hour later, with checkpoints before absence is conclusive: the doubted flow is sent again, under its own id."""
+    world.reload(VOICE)
+    first = await Process(world).start()
+    sent, doubted = world.record("order", key="a"), world.record("order", key="b")
+    flow = world.answer(doubted, "order", LOST)
+    await first.put(sent, seconds=1)
+    await first.put(doubted, seconds=1)
+    await first.kill()
+    await world.clock.advance(away_s)
+    second = await Process(world).start()
+    await world.clock.advance(400)
+    assert world.posts(flow) == [1, 2]
+    assert len({event["tracking_id"] for event in world.outputs("sends")}) == 2
+    await second.stop()
+
+
+@pytest.mark.parametrize("restart", [False, True])
+async def test_a_neighbours_id_is_known_to_a_resend_that_comes_into_doubt(world: World, restart: bool) -> None:
+    """The resend waited an hour and is asked about from the first POST on: what a neighbour got then stays the neighbour's."""
+    world.reload(VOICE)
+    process = await Process(world).start()
+    sent, doubted = world.record("order", key="a"), world.record("order", key="b")
+    flow = world.answer(doubted, "order", LOST, Refused(RefusalKind.THROTTLED, 429, "x", 4_200_000), LOST)
+    await process.put(sent, seconds=1)
+    process.call_back(sent, "order", replace(DELIVERED, steps=(StepReport(1, Channel.VOICE, StepStatus.DELIVERED, "Delivered"),)))
+    await process.put(doubted, seconds=600)
+    assert world.posts(flow) == [1, 2]
+    if restart:
+        await process.stop()
+        process = await Process(world).start()
+    await world.clock.advance(4500)
+    assert world.posts(flow) == [1, 2, 3]
+    assert [(event["outcome"], event["reason"]) for event in world.outputs("sends")] == [("ACCEPTED", None), ("UNKNOWN", "not_found")]
+    await process.stop()
 
 
 @pytest.mark.parametrize("ago_s", [2, 50])
