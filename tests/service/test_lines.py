@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, MutableMapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import structlog
 
+from connector.core.flow import Flow, State
 from connector.core.model import Doubt, FlowStatus, RefusalKind, Refused
+from connector.metrics import Metrics
+from connector.services import counts
 from connector.services.throttle import Breaker
 from tests.service.world import Process, World, report
+from tests.unit.flows import facts
 
 Lines = list[MutableMapping[str, Any]]
 
@@ -47,6 +52,18 @@ async def test_every_line_about_a_flow_names_lane_flow_and_event(world: World, l
     assert {line["event_id"]: line["flow_id"] for line in about if line["event_id"] in ids} == ids
     assert [line["event_id"] for line in of(lines, "dead_letter")] == [broken.coordinates]
     assert [(line["before"], line["outcome"]) for line in of(lines, "send_corrected")] == [("UNKNOWN", "ACCEPTED")]
+
+
+@pytest.mark.parametrize(
+    ("state", "resolution", "level"),
+    [(State.ACCEPTED, "found", "info"), (State.INTENT, "resend", "warning"), (State.UNKNOWN, "unknown", "warning")],
+)
+def test_the_end_of_a_doubt_says_what_became_of_it(lines: Lines, state: State, resolution: str, level: str) -> None:
+    """In words of its own, not in the names of states; that the message was found is no warning."""
+    doubted = replace(Flow(facts()), state=State.DOUBT, attempt=1)
+    counts.change(Metrics(), doubted, replace(doubted, state=state))
+    [line] = of(lines, "doubt_resolved")
+    assert (line["resolution"], line["log_level"], line["flow_id"]) == (resolution, level, facts().flow_id)
 
 
 async def test_a_send_that_went_well_is_a_debug_line(world: World, lines: Lines) -> None:

@@ -30,3 +30,4 @@ async def test_statuses_of_the_asked_flows_are_given_and_no_others(archives: Arc
     got = [body async for batch in archives.archive.statuses(lane, {"flow-1"}, 0) for body in batch]
     assert [(body["flow_id"], body["seq"]) for body in got] == [("flow-1", 2), ("flow-1", 4)]
     assert [body async for batch in archives.archive.statuses(lane, {"flow-1"}, 4_000_000_000_000) for body in batch] == []
+    assert not await archives.archive.statuses_cut(lane)
