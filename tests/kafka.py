@@ -120,7 +120,8 @@ class JavaBroker(Broker):
             "log.dirs": str(self._directory / "log"),
         }
         self._properties.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
-        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        # Not every one will do: the tool takes an id that begins with "-" for an option. The first bit of this one is 0.
+        cluster = base64.urlsafe_b64encode(bytes([uuid.uuid4().bytes[0] & 0x7F]) + uuid.uuid4().bytes[1:]).decode().rstrip("=")
         storage = ["kafka.tools.StorageTool", "format", "--standalone", "-t", cluster, "-c", str(self._properties)]
         _run([*self._java, *storage], READY_S)
         self._process: subprocess.Popen[bytes] | None = None
