@@ -152,7 +152,7 @@ class Connector:
             producer=producer,
             pool=pool,
             source=GroupSource(self.options, inputs, self.metrics, release_wait_s=release_wait_s),
-            feed=KafkaCallbackFeed(self.options, self.metrics, decode_callback),
+            feed=KafkaCallbackFeed(self.options, pool, self.metrics, decode_callback),
             dead_letters=wiring.dead_letters(self.settings, producer, self.metrics),
             routee=routee,
             registry=registry,

@@ -68,6 +68,7 @@ EVENTS: Final[Mapping[str, str]] = {
     # callbacks
     "callback_unparsable": "a verified callback's body is no document of Routee: the flow is polled instead",
     "callback_orphaned": "a verified callback for a flow that the lane does not know",
+    "callbacks_begun_anew": "a callbacks log ends before what was heard of it (its topic was made anew, or cut off): heard from its start",
     "callbacks_unavailable": "callbacks cannot be handed to Kafka now: answered 503, called again later",
 }
 

@@ -120,6 +120,9 @@ INSTRUMENTS: Final[tuple[Instrument, ...]] = (
     _counter("status_words_unknown_total", "", "Status words of Routee that no table knows (read as UNKNOWN)"),
     _counter("silent_flows_total", "api", "Accepted flows that reached their deadline without an end (status UNKNOWN, reason silent)"),
     _counter("callbacks_total", "result", "Callbacks by answer: accepted, unparsable, forged, unavailable, overloaded, limited"),
+    _counter(
+        "callbacks_begun_anew_total", "topic", "Claims whose callbacks log ended before what was heard of it: heard from its start again"
+    ),
     _counter("callbacks_orphaned_total", "", "Verified callbacks for a flow that the lane does not know"),
     _histogram("callback_seconds", FAST, "From a callback's whole request to its answer"),
     _counter("polls_total", "result", "Tracking polls for silent flows: changed, unchanged, not_found, unanswered"),
@@ -201,6 +204,7 @@ class Metrics:
     status_words_unknown: Counter
     silent_flows: Counter
     callbacks: Counter
+    callbacks_begun_anew: Counter
     callbacks_orphaned: Counter
     callback_seconds: Histogram
     polls: Counter

@@ -284,16 +284,20 @@ class CallbackFeed(Protocol):
     """Where the lanes take them from."""
 
     def follow(self, lane: LaneId, offset: int | None) -> None:
-        """Deliver the lane's callbacks from ``offset`` (None: from the start of the log)."""
+        """Deliver the lane's callbacks from ``offset`` (None, or beyond the log's end, since it was made anew: from the log's start)."""
         ...
 
     def unfollow(self, lane: LaneId) -> None:
         """Stop delivering."""
         ...
 
+    async def end(self, lane: LaneId) -> int:
+        """Where the lane's log ends now: the next offset. Raises KafkaUnavailable."""
+        ...
+
     def events(self) -> AsyncIterator[Sequence[tuple[LaneId, int, Callback | None]]]:
         """Batches of (lane, offset, callback), each of one lane; None for one that no longer parses (counted).
 
-        An ``unfollow`` or a new ``follow`` holds from the next batch on.
+        An ``unfollow`` or a new ``follow`` holds from the next batch on. Offsets rise, until a log is made anew or cut off.
         """
         ...

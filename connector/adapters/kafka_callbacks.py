@@ -15,6 +15,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message,
 
 from connector.adapters.kafka_client import PARTITION_EOF, KafkaOptions, callbacks_topic, error_counter, library_logger, reader_config
 from connector.adapters.kafka_handover import Commands, Handover
+from connector.adapters.kafka_reader import ReadingPool
 from connector.metrics import Metrics
 from connector.ports import Callback, LaneId
 
@@ -35,10 +36,11 @@ class _Followed:
 class KafkaCallbackFeed:
     """Make it on the running loop; iterating ``events`` starts it. What was fetched for an earlier ``follow`` is never delivered."""
 
-    def __init__(self, options: KafkaOptions, metrics: Metrics, decode: Callable[[bytes], Callback]) -> None:
+    def __init__(self, options: KafkaOptions, pool: ReadingPool, metrics: Metrics, decode: Callable[[bytes], Callback]) -> None:
         """``decode`` raises ValueError for bytes that are no callback."""
         self._loop = asyncio.get_running_loop()
         self._options = options
+        self._pool = pool
         self._decode = decode
         self._count_error = error_counter(metrics)
         self._handover: Handover[list[tuple[int, Delivered]]] = Handover(self._loop, _PERMITS)
@@ -52,7 +54,7 @@ class KafkaCallbackFeed:
         self._thread = threading.Thread(target=self._run, name="kafka-callbacks", daemon=True)
 
     def follow(self, lane: LaneId, offset: int | None) -> None:
-        """Deliver the lane's callbacks from ``offset`` (None: from the start of the log)."""
+        """Deliver the lane's callbacks from ``offset`` (None, or beyond the log's end: from the log's start)."""
         generation = self._live[lane] = next(self._generations)
         self._commands.post(functools.partial(self._follow, lane, OFFSET_BEGINNING if offset is None else offset, generation))
 
@@ -60,6 +62,11 @@ class KafkaCallbackFeed:
         """Stop delivering, at once."""
         self._live.pop(lane, None)
         self._commands.post(functools.partial(self._unfollow, lane))
+
+    async def end(self, lane: LaneId) -> int:
+        """The next offset of the lane's log. Raises KafkaUnavailable."""
+        topic = callbacks_topic(self._options.group_id, lane.topic)
+        return (await self._pool.ends({topic: lane.partition}))[topic]
 
     async def events(self) -> AsyncIterator[Sequence[Delivered]]:
         """Batches of (lane, offset, callback), each of one lane; ends after ``close``."""
@@ -135,11 +142,19 @@ class KafkaCallbackFeed:
                 continue
             followed = self._followed.get((message.topic() or "", message.partition() or 0))
             offset = message.offset() or 0
-            if followed is not None and offset >= followed.position:
+            if followed is not None and (offset >= followed.position or self._is_begun_anew(message, followed)):
                 followed.position = offset + 1
                 batch.append((followed.generation, (followed.lane, offset, self._read(message.value()))))
         if batch:
             self._handover.put(batch, len(batch))
+
+    def _is_begun_anew(self, message: Message, followed: _Followed) -> bool:
+        """Whether the log ends before what was read of it (its topic was deleted and created anew, or cut off): its offsets count anew.
+
+        librdkafka has then gone to its start by itself; anything else below the position is a repetition.
+        """
+        here = TopicPartition(message.topic() or "", message.partition() or 0)
+        return 0 <= self._consumer.get_watermark_offsets(here, cached=True)[1] < followed.position
 
     def _read(self, value: bytes | None) -> Callback | None:
         try:

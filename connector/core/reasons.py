@@ -148,6 +148,9 @@ PROVIDER: Final[Mapping[str, Meaning]] = {
 LANE_LOSSES: Final[Mapping[str, Meaning]] = {
     "fenced": Meaning("another process has claimed the lane", "Nothing after a rebalance; else look for processes that freeze."),
     "superseded": Meaning("another process claimed the lane while this one was claiming it", _CLAIMED),
+    "callbacks_begun_anew": Meaning(
+        "the callbacks topic was deleted and created anew, or cut off, under the running lane", "Not to be done: calls on it are lost."
+    ),
     "group_lost": Meaning("the group gave the partition to another process", "If it repeats: CPU, or `kafka.session_timeout`."),
     "closed": Meaning("the tenure of the lane had ended", _CLAIMED),
     "produce_unknown": Meaning("nobody knows whether a journal row was written", _BROKERS),

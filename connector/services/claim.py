@@ -56,6 +56,7 @@ async def claim(lane: LaneId, parts: Parts) -> Claimed:
         log.error("input_gone", lane=str(lane), records=resumed.gone, start=resumed.start)
     if checkpoint.input is None or resumed.gone:
         checkpoint = replace(checkpoint, input=resumed.start)  # from now on the journal itself knows where the lane began
+    checkpoint = await _heard(lane, parts, checkpoint)
     claimed = await _sort(lane, parts, fold, times, checkpoint, resumed.start)
     parts.metrics.claim_seconds.observe(parts.clock.boot() - started)
     return claimed
@@ -84,6 +85,15 @@ def _known_topic(lane: LaneId, parts: Parts, checkpoint: Checkpoint) -> Checkpoi
             "give the group a new group_id, or delete this topic's journal and callbacks topics and run `topics create`"
         )
     return replace(checkpoint, topic_id=here or checkpoint.topic_id)
+
+
+async def _heard(lane: LaneId, parts: Parts, checkpoint: Checkpoint) -> Checkpoint:
+    """The checkpoint with a place that the callbacks log has: one made anew is heard from its start, for no callback harms twice."""
+    if checkpoint.callbacks is None or checkpoint.callbacks <= (end := await parts.feed.end(lane)):
+        return checkpoint
+    parts.metrics.callbacks_begun_anew.labels(lane.topic).inc()
+    log.error("callbacks_begun_anew", lane=str(lane), heard=checkpoint.callbacks, end=end)
+    return replace(checkpoint, callbacks=None)
 
 
 async def _sort(lane: LaneId, parts: Parts, fold: Fold, times: Times, checkpoint: Checkpoint, start: int) -> Claimed:

@@ -90,6 +90,9 @@ class Keeper:
         lane = self.lane
         if lane is None or self.state != "running":
             return
+        if offset < lane.callbacks.position:  # the log was made anew under way: the next claim finds where to go on
+            lane.writer.lose("callbacks_begun_anew")
+            return
         await self._hearing.acquire()
         lane.callbacks.take(offset)
         lane.hear(following.hear(lane, offset, callback), self._hearing.release)

@@ -26,17 +26,23 @@ class FakeCallbackFeed:
 
     def deliver(self, lane: LaneId) -> None:
         if lane in self.position:
-            first, self.position[lane] = self.position[lane], len(self.logs[lane])
+            end = len(self.logs[lane])
+            first = self.position[lane] if self.position[lane] <= end else 0  # the log was made anew
+            self.position[lane] = end
             batch = [(lane, offset, self.logs[lane][offset]) for offset in range(first, len(self.logs[lane]))]
             if batch:
                 self.queue.put_nowait(batch)
 
     def follow(self, lane: LaneId, offset: int | None) -> None:
-        self.position[lane] = offset or 0
+        self.position[lane] = offset if offset is not None and offset <= len(self.logs[lane]) else 0
         self.deliver(lane)
 
     def unfollow(self, lane: LaneId) -> None:
         self.position.pop(lane, None)
+
+    async def end(self, lane: LaneId) -> int:
+        await asyncio.sleep(0)
+        return len(self.logs[lane])
 
     def close(self) -> None:
         self.queue.put_nowait(None)

@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 
 from connector.core import rows
 from connector.core.model import Doubt
-from tests.service.world import LANE, Process, World
+from tests.service.world import LANE, Process, World, report
 
 
 def events(told: list[Any], name: str) -> list[dict[str, Any]]:
@@ -200,3 +200,37 @@ async def test_a_stop_does_not_wait_for_kafka_for_ever(world: World, open_post: 
     assert [event["outcome"] for event in world.outputs("sends")] == ["ACCEPTED"]
     assert len(world.provider.accepted[world.flow_id(record, "order")]) == 1
     await second.stop()
+
+
+@pytest.mark.parametrize("running", [False, True])
+async def test_callbacks_of_a_log_made_anew_are_heard(world: World, running: bool) -> None:
+    """The callbacks topic was made anew, with the lane away or at work: what Routee was told 200 for counts, from the start."""
+    process = await Process(world).start()
+    first, second = world.record("code"), world.record("code", key="other")
+    for record in (first, second):
+        world.answer(record, "code", Doubt("timeout"))
+    world.provider.search_unanswered = True
+    await process.put(first, second, seconds=1)
+    for _ in range(3):
+        process.call_back(first, "code", report("track-1"))
+    await world.clock.advance(8)  # a checkpoint says that three callbacks were heard
+    assert len(world.outcomes()) == 1
+    if not running:
+        await process.stop()
+    world.callback_logs[LANE].clear()
+    with capture_logs() as told:
+        if running:
+            process.call_back(second, "code", report("track-2"))
+        else:
+            process.feed.unfollow(LANE)
+            process.call_back(second, "code", report("track-2"))
+            process = await Process(world).start()
+        await world.clock.advance(8)
+    assert world.outcomes() == [("ACCEPTED", None)] * 2
+    assert [line["heard"] for line in events(told, "callbacks_begun_anew")] == [3]
+    assert process.value("callbacks_begun_anew_total", topic=LANE.topic) == 1
+    assert process.value("lane_drops_total", reason="callbacks_begun_anew") == running
+    await process.kill()
+    with capture_logs() as told:
+        await (await Process(world).start()).stop()
+    assert events(told, "callbacks_begun_anew") == []  # the checkpoint followed

@@ -181,6 +181,10 @@ class SimFeed:
     def unfollow(self, lane: LaneId) -> None:
         self._live.pop(lane, None)
 
+    async def end(self, lane: LaneId) -> int:
+        await self._broker.reach()
+        return self._broker.log(f"callbacks {lane}").end
+
     def close(self) -> None:
         """``events`` ends."""
         self._ended = True

@@ -108,7 +108,7 @@ async def callbacks(request: pytest.FixtureRequest) -> AsyncIterator[Callbacks]:
         async def garble() -> None:
             await process.producer.produce(place, lane.partition, b"", b"no number")
 
-        feed = KafkaCallbackFeed(settings, process.metrics, decode)
+        feed = KafkaCallbackFeed(settings, process.pool, process.metrics, decode)
         sink = KafkaCallbackSink(settings.group_id, process.producer, lambda put: str(put.attempt).encode())
         yield Callbacks(lane, sink, feed, garble)
         await feed.close()

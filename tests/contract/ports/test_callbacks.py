@@ -87,3 +87,14 @@ async def test_a_batch_is_of_one_lane(callbacks: Callbacks) -> None:
             if {callbacks.lane, other} <= set().union(*lanes):
                 break
     assert all(len(found) == 1 for found in lanes)
+
+
+async def test_a_log_made_anew_is_heard_from_its_start(callbacks: Callbacks, reader: Reader) -> None:
+    """Whoever follows from beyond the end is told where that is, and gets what the log has, in order, once each."""
+    for number in range(3):
+        await callbacks.sink.put(callback(callbacks.lane, number))
+    assert await callbacks.feed.end(callbacks.lane) == 3
+    callbacks.feed.follow(callbacks.lane, 5000)
+    assert await reader.take(3) == [(0, 0), (1, 1), (2, 2)]
+    await callbacks.sink.put(callback(callbacks.lane, 3))
+    assert await reader.take(1) == [(3, 3)]
