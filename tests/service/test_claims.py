@@ -6,7 +6,7 @@ import pytest
 
 from connector.core import rows
 from connector.core.flow import State
-from connector.core.model import FlowReport, FlowStatus, Rejected
+from connector.core.model import Doubt, FlowReport, FlowStatus, Rejected
 from connector.core.rows import Checkpoint
 from connector.ports import Entry
 from tests.service.world import LANE, Process, World, report
@@ -204,3 +204,19 @@ async def test_what_retention_took_is_forgotten(world: World) -> None:
     assert process.value("lane_drops_total", reason="rows_replaced") == 0
     assert world.posts(flow) == [1, 1]
     await process.stop()
+
+
+async def test_a_call_that_named_no_message_is_remembered(world: World) -> None:
+    """A doubt was called back, and the process dies behind the checkpoint that says so: the next owner does not send it again."""
+    first = await Process(world).start()
+    record = world.record("code", expires_s=600)
+    flow_id = world.answer(record, "code", Doubt("timeout"))
+    await first.put(record, seconds=1)
+    first.call_back(record, "code", report(None))
+    await world.clock.advance(8)
+    await first.kill()
+    second = await Process(world).start()
+    await world.clock.advance(100)
+    assert world.posts(flow_id) == [1]
+    assert world.outcomes() == [("UNKNOWN", "called_back")]
+    await second.stop()
