@@ -20,7 +20,7 @@ from connector.core.model import Accepted, Doubt, MessageClass, Notification, No
 from connector.core.request import build
 from connector.core.rules import Rule
 from connector.errors import KafkaUnavailable, Unbuildable, Undecodable
-from connector.ports import Arrived, Assigned, LaneId, Lost, Revoked
+from connector.ports import Arrived, Assigned, LaneId, Lost, Revoked, SourceEvent
 from connector.services.retries import retry_after
 from tests.simulation.group import SimSource
 from tests.simulation.kafka import Producer
@@ -87,23 +87,28 @@ class Consumer:
         try:
             async with asyncio.TaskGroup() as tasks:
                 async for event in self.source.events():
-                    match event:
-                        case Assigned(lanes):
-                            for lane in lanes:
-                                tenure = self._tenures[lane] = _Tenure(lane)
-                                tasks.create_task(self._keep(tenure))
-                        case Arrived(records):
-                            for record in records:
-                                self._take(record)
-                        case Revoked(lanes, release):
-                            tasks.create_task(self._release(self._stopped(lanes), release))
-                        case Lost(lanes):
-                            for tenure in self._stopped(lanes):
-                                tenure.lost = True
+                    self._hear(tasks, event)
+                for tenure in self._stopped(self._tenures):  # a lane may have been given to it while it stopped
+                    tenure.lost = True
         except Exception as error:  # noqa: BLE001 - a finding, whatever it is
             self.world.crashes.append(f"{self.process.name} crashed: {error!r}")
         self.exited = True
         self.world.loop.in_world(0.05, self.world.loop.kill, self.process)
+
+    def _hear(self, tasks: asyncio.TaskGroup, event: SourceEvent) -> None:
+        match event:
+            case Assigned(lanes):
+                for lane in lanes:
+                    tenure = self._tenures[lane] = _Tenure(lane)
+                    tasks.create_task(self._keep(tenure))
+            case Arrived(records):
+                for record in records:
+                    self._take(record)
+            case Revoked(lanes, release):
+                tasks.create_task(self._release(self._stopped(lanes), release))
+            case Lost(lanes):
+                for tenure in self._stopped(lanes):
+                    tenure.lost = True
 
     def stop(self) -> None:
         self.world.loop.create_task(self._stop(), context=self.process.context.copy())
