@@ -14,6 +14,7 @@ from connector.services.parts import Parts, Policy
 
 log = get_logger("intake")
 _LEAST_GRACE_S = 8.0
+_PATIENCE_S = 5.0  # beyond the grace time, with an earlier keeper of a lane that comes back
 
 
 def revoke_grace_s(policy: Policy) -> float:
@@ -29,6 +30,7 @@ class Intake:
         self._share_of = share_of
         self.keepers: dict[LaneId, Keeper] = {}
         self._running: dict[LaneId, asyncio.Task[None]] = {}
+        self._leaving: dict[LaneId, dict[asyncio.Task[None], Keeper]] = {}
         self.assigned_once = False
         self._stopping = False
 
@@ -75,7 +77,8 @@ class Intake:
             if lane in self.keepers or self._stopping:
                 continue
             self.keepers[lane] = keeper = Keeper(lane, self.parts)
-            self._running[lane] = tasks.create_task(keeper.run())
+            patience_s = revoke_grace_s(self.parts.policy) + _PATIENCE_S
+            self._running[lane] = tasks.create_task(keeper.run_after(self._earlier(lane), patience_s))
         log.info("lanes_assigned", lanes=[str(lane) for lane in lanes])
         self.parts.metrics.rebalances.labels("assigned").inc()
         self._share()
@@ -85,10 +88,10 @@ class Intake:
         grace_s = revoke_grace_s(self.parts.policy)
         ending = []
         for lane in event.lanes:
-            keeper = self.keepers.pop(lane, None)
-            if keeper is not None:
+            if lane in self.keepers:
+                keeper, running = self._part_with(lane)
                 keeper.stop(grace_s)
-                ending.append(self._running.pop(lane))
+                ending.append(running)
         try:
             if ending:
                 await asyncio.wait(ending)
@@ -100,13 +103,27 @@ class Intake:
 
     def _forget(self, lanes: tuple[LaneId, ...]) -> None:
         for lane in lanes:
-            keeper = self.keepers.pop(lane, None)
-            self._running.pop(lane, None)
-            if keeper is not None:
+            if lane in self.keepers:
+                self._part_with(lane)
+            for keeper in self._earlier(lane).values():  # one may have been draining
                 keeper.drop()
         log.warning("lanes_lost", lanes=[str(lane) for lane in lanes])
         self.parts.metrics.rebalances.labels("lost").inc()
         self._share()
+
+    def _part_with(self, lane: LaneId) -> tuple[Keeper, asyncio.Task[None]]:
+        """The lane is no longer kept; its keeper is to be told to end."""
+        keeper, running = self.keepers.pop(lane), self._running.pop(lane)
+        self._leaving[lane] = {**self._earlier(lane), running: keeper}
+        return keeper, running
+
+    def _earlier(self, lane: LaneId) -> dict[asyncio.Task[None], Keeper]:
+        """Keepers of the lane that are still at its end, or whose last outputs are still on their way."""
+        leaving = self._leaving.pop(lane, {})
+        still = {run: one for run, one in leaving.items() if not run.done() or any(not future.done() for future in one.on_their_way)}
+        if still:
+            self._leaving[lane] = still
+        return still
 
     def _share(self) -> None:
         self.parts.throttle.set_share(self._share_of(frozenset(self.keepers)))

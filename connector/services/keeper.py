@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from asyncio import TaskGroup
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from connector.core.flow import State
 from connector.core.model import Record
@@ -41,7 +41,7 @@ class Keeper:
         self._grace_s = 0.0
         # Not bounded here: the backlog holds the input long before, and a bounded queue would let one lane stop the others' intake.
         self._records: asyncio.Queue[Record] = asyncio.Queue()
-        self._on_their_way: tuple[asyncio.Future[tuple[str, int]], ...] = ()
+        self.on_their_way: tuple[asyncio.Future[tuple[str, int]], ...] = ()  # outputs of the last tenure that Kafka had not acknowledged
         self._hearing = asyncio.Semaphore(_CALLBACKS_AT_ONCE)
         self._enter("claiming")
 
@@ -67,6 +67,16 @@ class Keeper:
             backoff_s = _FIRST_BACKOFF_S if self.parts.clock.boot() - started > _STEADY_S else min(backoff_s * 2, _LAST_BACKOFF_S)
             await unless(self._stop, self._pause(backoff_s))
         self._enter("gone")
+
+    async def run_after(self, earlier: Mapping[asyncio.Task[None], Keeper], patience_s: float) -> None:
+        """``run``, once the lane's earlier keepers are gone, and what they emitted is in the outputs or lost, as after each tenure.
+
+        Two at once would take the input and the callbacks away from each other. One that will not end is not waited for beyond
+        ``patience_s``: whatever it still writes, the fence makes void.
+        """
+        if earlier:
+            await unless(self._stop, within(self.parts.clock, patience_s, _gone(earlier)))
+        await self.run()
 
     def stop(self, grace_s: float) -> None:
         """Drain: nothing new is begun; what is under way may end within the grace time."""
@@ -126,15 +136,15 @@ class Keeper:
             self.lane = None
             self.parts.feed.unfollow(self.id)
             if lane is not None:
-                self._on_their_way = lane.emitter.unacked()
+                self.on_their_way = lane.emitter.unacked()
                 lane.writer.lose("closed")
                 lane.backlog.clear()
 
     async def _pause(self, backoff_s: float) -> None:
         """Before the next claim: what this process itself still has on its way must be in the outputs, or lost, when their tail is read."""
         await self.parts.clock.sleep(backoff_s * (0.5 + self.parts.chance()))
-        if self._on_their_way:
-            await asyncio.wait(self._on_their_way)
+        if self.on_their_way:
+            await asyncio.wait(self.on_their_way)
 
     async def _adopt(self, lane: Lane, claimed: Claimed) -> list[Live]:
         """Every flow that is not settled gets a row of this epoch before anybody acts on it; order of keys is by input offset.
@@ -229,6 +239,12 @@ class Keeper:
         if state != "gone":
             lanes.labels(state).inc()
         self.state = state
+
+
+async def _gone(keepers: Mapping[asyncio.Task[None], Keeper]) -> None:
+    await asyncio.wait(keepers)
+    if waiting := [future for keeper in keepers.values() for future in keeper.on_their_way]:
+        await asyncio.wait(waiting)
 
 
 def _innermost(error: BaseException) -> BaseException:

@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import pytest
 
-from connector.core.model import Doubt, NotSent, RefusalKind, Refused
+from connector.core.model import Doubt, FlowStatus, NotSent, RefusalKind, Refused
 from connector.errors import LaneLost
 from connector.ports import Entry, LaneId
 from connector.services.parts import Policy
 from connector.services.throttle import Breaker
-from tests.service.world import LANE, Process, World
+from tests.service.world import LANE, Process, World, report
 
 
 async def test_a_revoked_lane_ends_its_post_first(world: World) -> None:
@@ -141,6 +141,90 @@ async def test_a_lane_that_comes_back_is_claimed_anew(world: World) -> None:
     assert len(world.provider.posts) == 2
     assert world.committed[LANE] == 2
     await process.stop()
+
+
+@pytest.mark.parametrize("times", [1, 3])
+async def test_a_lane_that_comes_back_hears_its_callbacks(world: World, times: int) -> None:
+    """The old tenure ends later than the lane comes back: the new one begins behind it, and its callbacks stay followed."""
+    process = await Process(world).start()
+    record = world.record()
+    await process.put(record, seconds=2)
+    process.lane.background(slow_to_end(world))
+    for _ in range(times):
+        process.source.lose(LANE)
+        process.source.assign(LANE)
+        await world.clock.advance(0.1)
+    assert process.intake.keepers[LANE].state == "claiming"
+    await world.clock.advance(3)
+    assert process.intake.keepers[LANE].state == "running"
+    process.call_back(record, "order", report("track-1", FlowStatus.SUCCEEDED))
+    await world.clock.advance(2)
+    assert [event["status"] for event in world.outputs("statuses")][-1] == "SUCCEEDED"
+    await process.stop()
+
+
+async def test_a_lane_that_is_lost_while_it_drains_is_claimed_anew(world: World) -> None:
+    """Revoked with a POST under way, then lost and assigned again: the drain is cut, and the new tenure hears its callbacks."""
+    process = await Process(world).start()
+    record = world.record()
+    flow = world.answer(record, "order", world.provider.lose_reply)
+    world.provider.answering.clear()
+    await process.put(record, seconds=1)
+    process.source.revoke(LANE)
+    await world.clock.advance(1)
+    process.source.lose(LANE)
+    process.source.assign(LANE)
+    await world.clock.advance(1)
+    assert process.intake.keepers[LANE].state == "running"
+    process.call_back(record, "order", report("track-1", FlowStatus.SUCCEEDED))
+    await world.clock.advance(30)
+    assert world.posts(flow) == [1]
+    assert world.outcomes() == [("ACCEPTED", None)]
+    await process.stop()
+
+
+async def test_what_a_lost_lane_emitted_is_waited_for(world: World) -> None:
+    """Outputs of the old tenure that arrive after the lane has come back are told once: the new one looks for them when they are there."""
+    process = await Process(world).start()
+    process.outbox.held = True
+    await process.put(world.record(), seconds=1)
+    process.source.lose(LANE)
+    process.source.assign(LANE)
+    await world.clock.advance(2)
+    assert process.intake.keepers[LANE].state == "claiming"
+    process.outbox.held = False
+    process.outbox.land()
+    await world.clock.advance(5)
+    assert process.intake.keepers[LANE].state == "running"
+    assert world.outcomes() == [("ACCEPTED", None)]
+    await process.stop()
+
+
+async def test_a_keeper_that_does_not_end_holds_its_lane_up_for_a_while_only(world: World) -> None:
+    """The next one begins when its patience is over; a lane that leaves again while it waits is given back at once."""
+    process = await Process(world).start()
+    process.lane.background(slow_to_end(world, 600))
+    process.source.lose(LANE)
+    process.source.assign(LANE)
+    await world.clock.advance(1)
+    released = process.source.revoke(LANE)
+    await world.clock.advance(0.1)
+    assert released.is_set()
+    process.source.assign(LANE)
+    await world.clock.advance(17)
+    assert process.intake.keepers[LANE].state == "claiming"
+    await world.clock.advance(3)
+    assert process.intake.keepers[LANE].state == "running"
+    await world.clock.advance(600)
+    await process.stop()
+
+
+async def slow_to_end(world: World, seconds: float = 2) -> None:
+    """A task of a lane that, once cancelled, waits for a read in a thread."""
+    try:
+        await asyncio.Event().wait()
+    finally:
+        await world.clock.sleep(seconds)
 
 
 async def test_two_that_were_told_to_claim(world: World) -> None:
