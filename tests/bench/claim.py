@@ -192,7 +192,7 @@ async def replayed(process: processes.Process, given: Parts, claimed: Claimed, c
         say(f"replay   row by row    {meter.per_second(few)}")
         meter = Meter()
         for number in range(many):
-            assert await planning.recall(lane, identity.digest(f"order-{number:09d}"))
+            assert await planning.recall(lane, identity.digest(f"order-{number:09d}"), bool)
         say(f"         as a lane     {meter.per_second(many)}")
 
 
