@@ -48,6 +48,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "lane_claimed": "a lane runs: its epoch, where its input goes on, flows adopted by class and state",
     "restart_report": "all doubts that a lane had inherited at its claim have ended: resolved (found accepted), resent, unknown, by class",
     "input_gone": "the input lost records before anybody had read them (its retention is shorter than the backlog): how many",
+    "input_passed": "a lane without history began at its input's end, by `kafka.start_from: latest`: how many records that passes over",
     "gap_unread": "a gap in a lane's own journal offsets could not be read, for a reason nobody foresaw: the lane is dropped",
     "lane_dropped": "a lane was dropped and is claimed anew, by reason",
     "lane_refused": "a lane's topics cannot be trusted: a person must act; the remedy is in the line",

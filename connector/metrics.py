@@ -92,6 +92,9 @@ INSTRUMENTS: Final[tuple[Instrument, ...]] = (
         "Fetching only: age of the record last fetched while newer ones are not; 0 when all are in memory, sent or not",
     ),
     _counter("input_gone_total", "topic", "Input records that retention deleted before any lane had read them: lost, not by us"),
+    _counter(
+        "input_passed_total", "topic", "Input records passed over, since a lane without history began at the end (start_from: latest)"
+    ),
     _gauge("input_paused", "reason", "Lanes whose input is held back now: buffer (as much is in memory as lane.buffer allows)"),
     _counter("dead_letters_total", "reason", "Records that can never be processed, by reason code"),
     _counter("dead_letters_truncated_total", "", "Dead letters too large for their topic: value replaced by its SHA-256"),
@@ -179,6 +182,7 @@ class Metrics:
     oldest_waiting_seconds: Gauge
     lag_seconds: Gauge
     input_gone: Counter
+    input_passed: Counter
     input_paused: Gauge
     dead_letters: Counter
     dead_letters_truncated: Counter

@@ -37,10 +37,16 @@ class Remembered:
 
 @dataclass(frozen=True, slots=True)
 class Resumed:
-    """``start``: where the input goes on. ``gone``: records before it that the input lost before anybody had read them."""
+    """``start``: where the input goes on. ``gone``: offsets before it that the input lost before anybody had read them.
+
+    ``passed``: offsets before it that nobody will read, as a lane without history begins at the end (``start_from: latest``). That is meant
+    for the first start ever, and cannot be told from a partition that was added later: commits of other lanes prove nothing, since they
+    may be a second old, and to begin such a lane at the log's start would send its history.
+    """
 
     start: int
     gone: int = 0
+    passed: int = 0
 
 
 def resume(lane: str, places: Places, remembered: Remembered) -> Resumed:
@@ -59,7 +65,7 @@ def resume(lane: str, places: Places, remembered: Remembered) -> Resumed:
                 f"{lane}: the journal has rows, but neither a checkpoint nor a committed offset says how far the input was read: "
                 f"set the group's offset by hand (kafka-consumer-groups.sh --reset-offsets), or {ANEW}"
             )
-        return Resumed(places.begin)
+        return Resumed(places.begin, passed=max(places.begin - places.first, 0))
     start = max(known)
     if start > places.end:
         raise LaneRefused(

@@ -11,7 +11,7 @@ from connector.core.claim import Epoch, Fold, Folded
 from connector.core.flow import Flow, State, advance
 from connector.core.ledger import Ledger
 from connector.core.model import Doubt
-from connector.core.resume import Remembered, resume
+from connector.core.resume import Remembered, Resumed, resume
 from connector.core.rows import Checkpoint
 from connector.errors import LaneLost, LaneRefused
 from connector.logs import get_logger
@@ -51,9 +51,7 @@ async def claim(lane: LaneId, parts: Parts) -> Claimed:
         raise LaneLost("superseded")
     checkpoint = _known_topic(lane, parts, fold.checkpoint or Checkpoint(-1, await parts.outbox.ends(lane), None, None))
     resumed = resume(str(lane), await parts.source.places(lane), Remembered(fold.checkpoint, fold.has_flows, fold.is_whole))
-    if resumed.gone:
-        parts.metrics.input_gone.labels(lane.topic).inc(resumed.gone)
-        log.error("input_gone", lane=str(lane), records=resumed.gone, start=resumed.start)
+    _tell_unread(lane, parts, resumed)
     if checkpoint.input is None or resumed.gone:
         checkpoint = replace(checkpoint, input=resumed.start)  # from now on the journal itself knows where the lane began
     checkpoint = await _heard(lane, parts, checkpoint)
@@ -85,6 +83,16 @@ def _known_topic(lane: LaneId, parts: Parts, checkpoint: Checkpoint) -> Checkpoi
             "give the group a new group_id, or delete this topic's journal and callbacks topics and run `topics create`"
         )
     return replace(checkpoint, topic_id=here or checkpoint.topic_id)
+
+
+def _tell_unread(lane: LaneId, parts: Parts, resumed: Resumed) -> None:
+    """Records before the start that nobody has read and nobody will."""
+    if resumed.gone:
+        parts.metrics.input_gone.labels(lane.topic).inc(resumed.gone)
+        log.error("input_gone", lane=str(lane), records=resumed.gone, start=resumed.start)
+    if resumed.passed:
+        parts.metrics.input_passed.labels(lane.topic).inc(resumed.passed)
+        log.warning("input_passed", lane=str(lane), records=resumed.passed, start=resumed.start)
 
 
 async def _heard(lane: LaneId, parts: Parts, checkpoint: Checkpoint) -> Checkpoint:

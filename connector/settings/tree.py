@@ -35,7 +35,12 @@ class Kafka(_Section):
     group_id: GroupId = _default("failover-connector", "consumer group; also prefixes internal topics")
     group_protocol: Literal["classic", "consumer"] = _default("classic", "classic (cooperative-sticky) or consumer (KIP-848)")
     session_timeout: Duration = _default("10s", "classic only: after how long a silent member loses its lanes")
-    start_from: Literal["earliest", "latest"] = _default("earliest", "where the first start ever begins")
+    start_from: Literal["earliest", "latest"] = _default(
+        "earliest",
+        "where a lane without any history begins: at the first start ever, and in a partition that its input gets later. "
+        "With latest, what such a partition held before it was first claimed is passed over (`input_passed`): "
+        "set earliest once the group runs, before partitions are added",
+    )
     properties: Properties = _default(
         {}, "any librdkafka property (TLS, SASL …) but those the connector owns; `<name>_file` reads a secret"
     )

@@ -234,3 +234,21 @@ async def test_callbacks_of_a_log_made_anew_are_heard(world: World, running: boo
     with capture_logs() as told:
         await (await Process(world).start()).stop()
     assert events(told, "callbacks_begun_anew") == []  # the checkpoint followed
+
+
+async def test_what_the_latest_start_passes_over_is_told(world: World) -> None:
+    """A lane without history under ``start_from: latest``, as a partition added later is: how many records nobody will read; told once."""
+    world.record()
+    world.record()
+    with capture_logs() as told:
+        first = Process(world)
+        first.source.begin = 2
+        await first.start()
+        await first.stop()
+        second = Process(world)
+        second.source.begin = 3
+        await second.start()
+        await second.stop()
+    assert [(line["records"], line["start"]) for line in events(told, "input_passed")] == [(2, 2)]
+    assert first.value("input_passed_total", topic=LANE.topic) == 2
+    assert world.provider.posts == []

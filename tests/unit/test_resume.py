@@ -28,8 +28,8 @@ NEW = remembered(found=False, flows=False)
 
 @pytest.mark.parametrize("begin", [3, 9])
 def test_a_group_that_never_ran_begins_where_the_settings_say(begin: int) -> None:
-    """Nothing committed, nothing in the journal: ``start_from``."""
-    assert resume("in/0", Places(None, 3, 9, begin), NEW) == Resumed(begin)
+    """Nothing committed, nothing in the journal: ``start_from``; what that passes over has a number."""
+    assert resume("in/0", Places(None, 3, 9, begin), NEW) == Resumed(begin, passed=begin - 3)
 
 
 @pytest.mark.parametrize("begin", [0, 90])
