@@ -266,6 +266,23 @@ async def test_a_checkpoint_waits_for_its_outputs(world: World) -> None:
     await process.stop()
 
 
+async def test_a_checkpoint_speaks_for_no_row_that_came_while_it_waited(world: World) -> None:
+    """A row that became valid behind the barrier has its events still on the way: after a kill the next owner tells them."""
+    process = await Process(world).start()
+    process.outbox.held = True
+    await process.put(world.record(key="a"), seconds=5)
+    waiting = len(process.outbox.in_flight)
+    await process.put(world.record(key="b"), seconds=1)
+    assert len(process.outbox.in_flight) > waiting > 0
+    process.outbox.land(waiting)
+    await world.clock.advance(1)
+    assert checkpoints(world)[-1][1].journal > 0
+    await process.kill()
+    heir = await Process(world).start()
+    assert len(world.outputs("sends")) == 2
+    await heir.stop()
+
+
 async def test_checkpoints_never_fall(world: World) -> None:
     """J, OUT, IN and CB rise within an epoch, whatever the drain and the timer do at the same time."""
     process = await Process(world).start()
