@@ -54,12 +54,13 @@ class Intake:
             feeding.cancel()
 
     async def stop(self, grace_s: float) -> None:
-        """Drain every lane, side by side; lanes that come later are left to the other members."""
+        """Drain every lane, side by side, those that are being given back included; lanes that come later are left to the other members."""
         self._stopping = True
         for keeper in self.keepers.values():
             keeper.stop(grace_s)
-        if self._running:
-            await asyncio.wait(self._running.values())
+        ending = [*self._running.values(), *(run for leaving in self._leaving.values() for run in leaving)]
+        if ending:
+            await asyncio.wait(ending)
 
     @property
     def ready(self) -> bool:

@@ -61,6 +61,29 @@ async def test_a_post_that_outlasts_the_grace_is_a_doubt_for_the_next(world: Wor
     await first.kill()
 
 
+async def test_a_stop_meanwhile_ends_the_post_of_a_revoked_lane(world: World) -> None:
+    """Told to stop while a lane is being given back: its POST is settled first, so that the next owner inherits no doubt."""
+    first = await Process(world).start()
+    world.provider.answering.clear()
+    await first.put(world.record(), seconds=1)
+    first.source.revoke(LANE)
+    await world.clock.advance(1)
+    answering = asyncio.create_task(answer_in(world, 2.0))
+    await first.stop()
+    await world.clock.advance(2)
+    assert answering.done()
+    assert world.outcomes() == [("ACCEPTED", None)]
+    second = await Process(world).start()
+    assert second.value("adopted_flows_total") == 0
+    await second.stop()
+
+
+async def answer_in(world: World, seconds: float) -> None:
+    """Answers that wait come then."""
+    await world.clock.sleep(seconds)
+    world.provider.answering.set()
+
+
 async def test_a_post_that_began_late_is_waited_for(world: World) -> None:
     """Revoked just after the intent, sent near the end of its lease, answered near the end of T: settled here, no doubt for anybody."""
     first = await Process(world).start()
