@@ -298,8 +298,8 @@ class Lane:
 
     def remember_id(self, flow: Flow) -> None:
         """A search for another flow to the same phone may meet this one's tracking id; where labels show, they tell."""
-        if flow.tracking_id and not flow.facts.labelled:
-            self.own_ids[flow.tracking_id] = flow.accepted_at_ms or 0
+        if not flow.facts.labelled:
+            self.own_ids |= {id_: flow.accepted_at_ms or 0 for id_ in (flow.tracking_id, *flow.duplicates) if id_}
 
     def _emit(self, live: Live) -> None:
         for number, event in live.flow.pending:
