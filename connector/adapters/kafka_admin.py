@@ -77,7 +77,8 @@ class KafkaTopics:
         self._met: KafkaError | None = None  # the last connection that failed
         self._group_reader = reader_config(options, group_id=options.group_id)
         try:
-            config: dict[str, Any] = {**client_config(options), "error_cb": self._meet}
+            # Its errors are told once, in words, by whoever asked; the library's own lines would stand before them.
+            config: dict[str, Any] = {**client_config(options), "error_cb": self._meet, "log_level": 0}
             self._admin = AdminClient(config, logger=library_logger())
         except KafkaException as refused:
             raise ConfigError((Problem("kafka.properties", _refusal(refused), "see librdkafka's list of properties"),)) from None

@@ -39,7 +39,8 @@ def check(config: ConfigFile = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
     for warning in warnings:
         sys.stderr.write(f"warning: {warning}\n")
     if problems and table is None:
-        sys.stderr.write(f"{ConfigError(tuple(problems))}\nmend these, then run check again: more may show\n")
+        more = "mend these, then run check again: more may show\n" if config.is_file() else ""
+        sys.stderr.write(f"{ConfigError(tuple(problems))}\n{more}")
         raise typer.Exit(2)
     if problems:
         raise ConfigError(tuple(problems))
