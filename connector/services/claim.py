@@ -16,7 +16,7 @@ from connector.core.rows import Checkpoint
 from connector.errors import LaneLost, LaneRefused
 from connector.logs import get_logger
 from connector.ports import Entry, LaneId
-from connector.services.neighbours import needed_since_ms
+from connector.services.neighbours import ids_of, needed_since_ms
 from connector.services.parts import Parts
 
 log = get_logger("claim")
@@ -163,10 +163,10 @@ async def _neighbours(lane: LaneId, parts: Parts, fold: Fold, times: Times, adop
     ended = tuple(fold.ended.nameless_since(_first_since(times, since_ms - _CLOCKS_APART_MS)))
     heads = ((row, row.head) for row in fold.flows())
     finished = [(row.key, row.value) for row, head in heads if head.finished and head.state is State.ACCEPTED and not head.labelled]
-    ids = {}
+    ids: dict[str, int] = {}
     async for flow in _decoded(finished, _again(lane, parts, ended)):
-        if flow.tracking_id and not flow.facts.labelled and (flow.accepted_at_ms or 0) >= since_ms:
-            ids[flow.tracking_id] = flow.accepted_at_ms or 0
+        if (flow.accepted_at_ms or 0) >= since_ms:
+            ids.update(ids_of(flow))
             if len(ids) % _TURN == 0:
                 await asyncio.sleep(0)  # other lanes are at work
     return ids

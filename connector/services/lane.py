@@ -25,6 +25,7 @@ from connector.services.claim import Claimed
 from connector.services.emitter import Emitter
 from connector.services.gates import Newest, gate
 from connector.services.live import Live, Unsendable, named
+from connector.services.neighbours import ids_of
 from connector.services.parts import Parts
 from connector.services.retries import Retry, limited, retry_after
 from connector.services.rows import RowReader, RowWriter
@@ -298,8 +299,7 @@ class Lane:
 
     def remember_id(self, flow: Flow) -> None:
         """A search for another flow to the same phone may meet this one's tracking id; where labels show, they tell."""
-        if not flow.facts.labelled:
-            self.own_ids |= {id_: flow.accepted_at_ms or 0 for id_ in (flow.tracking_id, *flow.duplicates) if id_}
+        self.own_ids.update(ids_of(flow))
 
     def _emit(self, live: Live) -> None:
         for number, event in live.flow.pending:

@@ -30,6 +30,13 @@ def needed_since_ms(flows: Iterable[Flow], now_ms: int) -> int:
     return min(asking, default=now_ms) - CANDIDATE_WINDOW_MS - CLOCK_SKEW_MS
 
 
+def ids_of(flow: Flow) -> dict[str, int]:
+    """The ids under which the flow stands at the provider, audited second acceptances too → time of acceptance; none where labels tell."""
+    if flow.facts.labelled:
+        return {}
+    return {tracking_id: flow.accepted_at_ms or 0 for tracking_id in (flow.tracking_id, *flow.duplicates) if tracking_id}
+
+
 def _may_ask(flow: Flow) -> bool:
     if flow.state.settled or flow.facts.labelled:
         return False

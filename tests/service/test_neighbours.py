@@ -78,3 +78,19 @@ async def test_a_new_doubt_knows_a_neighbour_that_ended_before_the_claim(world: 
     assert world.posts(flow) == [1, 2]
     assert [event["tracking_id"] for event in world.outputs("sends")] == ["track-1", "track-2"]
     await second.stop()
+
+
+@pytest.mark.parametrize("restart", [False, True])
+async def test_a_second_acceptance_is_the_flows_own_too(world: World, restart: bool) -> None:
+    """An audited duplicate's id is no stranger's candidate either, neither now nor after a take-over."""
+    process = await Process(world).start()
+    record = world.record("code", key="a")
+    await process.put(record, seconds=1)
+    process.call_back(record, "code", DELIVERED)
+    process.call_back(record, "code", replace(DELIVERED, tracking_id="track-99"))
+    await world.clock.advance(10)
+    if restart:
+        await process.stop()
+        process = await Process(world).start()
+    assert {"track-1", "track-99"} <= set(process.lane.own_ids)
+    await process.stop()
