@@ -130,10 +130,10 @@ class Fold:
         # Valid, so no CLAIM lies behind its epoch: nothing read so far is of a higher one.
         self.ended.add(offset, head)
         if self._standing:
-            self._standing.pop(_flow(key), None)
+            self._standing.pop(rows.flow_part(key), None)
 
     def _compete(self, row: Folded) -> None:
-        flow = _flow(row.key)
+        flow = rows.flow_part(row.key)
         best = self._standing.get(flow)
         if best is None or (row.epoch, row.offset) >= (best.epoch, best.offset):
             self._standing[flow] = row
@@ -173,10 +173,6 @@ class Fold:
     def flows(self) -> Iterable[Folded]:
         """The row that stands for each flow that is kept whole."""
         return self._standing.values()
-
-
-def _flow(key: bytes) -> bytes:
-    return key.rsplit(b"|", 1)[0]
 
 
 class Verdict(enum.Enum):

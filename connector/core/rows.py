@@ -77,9 +77,14 @@ def flow_key(flow_id: str, epoch: int) -> bytes:
     return f"{flow_id}|{epoch}".encode()
 
 
+def flow_part(key: bytes) -> bytes:
+    """What the keys of a flow's rows have in common, whatever the epoch: its id, as bytes."""
+    return key.rsplit(b"|", 1)[0]
+
+
 def flow_id_of(key: bytes) -> str:
     """The flow a row is about."""
-    return key.rsplit(b"|", 1)[0].decode()
+    return flow_part(key).decode()
 
 
 def head_of(value: bytes) -> Head:

@@ -63,7 +63,7 @@ class Standing:
             self._weigh(offset, head.epoch, key, value, written_ms)
 
     def _weigh(self, offset: int, epoch: int, key: bytes, value: bytes, written_ms: int) -> None:
-        flow = key.rsplit(b"|", 1)[0]
+        flow = rows.flow_part(key)
         best = self._best.get(flow)
         if best is not None and best > (epoch, offset):
             return
