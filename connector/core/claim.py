@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from connector.core import rows
-from connector.core.moves import State
+from connector.core.flow import Flow, State
 from connector.core.settled import SettledIndex, short
 from connector.errors import LaneRefused
 
@@ -24,13 +24,13 @@ class Folded:
     offset: int
     key: bytes
     value: bytes = field(repr=False)
-    epoch: int = -1
+    head: rows.Head
     void: bool = False
 
     @property
-    def head(self) -> rows.Head:
-        """Its head."""
-        return rows.head_of(self.value)
+    def flow(self) -> Flow:
+        """All that it says."""
+        return rows.flow_of(self.key, self.value, self.head)
 
     def settled(self, journal: int) -> bool:
         """No send decision open, valid, and covered by checkpoint ``J`` (so that its outputs are out)."""
@@ -125,7 +125,7 @@ class Fold:
         self._fence = max(self._fence, epoch)  # a CLAIM stood there, until retention took it
         void = self._fence > epoch
         if void or not head.finished:
-            self._compete(Folded(offset, key, value, epoch, void))
+            self._compete(Folded(offset, key, value, head, void))
             return
         # Valid, so no CLAIM lies behind its epoch: nothing read so far is of a higher one.
         self.ended.add(offset, head)
@@ -135,7 +135,7 @@ class Fold:
     def _compete(self, row: Folded) -> None:
         flow = rows.flow_part(row.key)
         best = self._standing.get(flow)
-        if best is None or (row.epoch, row.offset) >= (best.epoch, best.offset):
+        if best is None or (row.head.epoch, row.offset) >= (best.head.epoch, best.offset):
             self._standing[flow] = row
 
     @property
@@ -158,7 +158,7 @@ class Fold:
 
     def restore(self, offset: int, key: bytes, value: bytes) -> None:
         """A row named by ``wanted``, read again."""
-        self._compete(Folded(offset, key, value, rows.head_of(value).epoch))
+        self._compete(Folded(offset, key, value, rows.head_of(value)))
 
     @property
     def is_whole(self) -> bool:

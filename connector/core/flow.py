@@ -185,18 +185,18 @@ def _answer(flow: Flow, answer: Rejected | NotSent | Refused | Doubt, target: St
     """An answer other than acceptance. In ACCEPTED (proven meanwhile) only the attempt's record changes."""
     word = {"not_sent": "NOT_SENT", "refused": "REFUSED", "rejected": "REJECTED", "doubted": "DOUBT"}[word_of(answer)]
     http_status = None if isinstance(answer, NotSent) else answer.http_status
-    recorded = _record(flow, word, http_status, answer.reason)
+    lines = _recorded(flow, word, http_status, answer.reason)
     if flow.state is State.ACCEPTED:
-        return recorded
+        return replace(flow, attempts=lines)
     match answer:
         case Rejected():
-            return _end(replace(recorded, ever_posted=True), target, answer.reason, answer.detail, now_ms)
+            return _end(replace(flow, attempts=lines, ever_posted=True), target, answer.reason, answer.detail, now_ms)
         case NotSent():
-            return replace(recorded, state=target, reason=answer.reason)
+            return replace(flow, attempts=lines, state=target, reason=answer.reason)
         case Refused():
-            return replace(recorded, state=target, reason=answer.reason, ever_posted=True)
+            return replace(flow, attempts=lines, state=target, reason=answer.reason, ever_posted=True)
         case Doubt():
-            return replace(recorded, state=target, reason=answer.reason, ever_posted=True, ever_doubted=True, due_ms=None)
+            return replace(flow, attempts=lines, state=target, reason=answer.reason, ever_posted=True, ever_doubted=True, due_ms=None)
         case _:
             assert_never(answer)
 
@@ -235,7 +235,8 @@ def _accept(
     correction = flow.state.settled
     progress, change = status.accepted(report, api=flow.facts.api or Api.STANDARD, planned=len(flow.facts.channels))
     accepted = replace(
-        _record(flow, "ACCEPTED", http_status, None, attempt),
+        flow,
+        attempts=_recorded(flow, "ACCEPTED", http_status, None, attempt),
         state=State.ACCEPTED,
         tracking_id=tracking_id,
         proven=attempt,
@@ -277,14 +278,15 @@ def _silence(flow: Flow, now_ms: int) -> Flow:
     return _emit_status(replace(flow, progress=progress, changed_at_ms=now_ms), change, Origin.TIMEOUT, now_ms)
 
 
-def _record(flow: Flow, outcome: str, http_status: int | None, reason: str | None, attempt: int = 0) -> Flow:
-    """The attempt's line in ``attempts`` with its outcome."""
+def _recorded(flow: Flow, outcome: str, http_status: int | None, reason: str | None, attempt: int = 0) -> tuple[Attempt, ...]:
+    """The flow's ``attempts``, this one's line with its outcome."""
     n = attempt or flow.attempt
-    lines = tuple(
-        replace(line, outcome=outcome, http_status=http_status, reason=reason) if line.n == n and line.outcome != "ACCEPTED" else line
-        for line in flow.attempts
+    return tuple(
+        [
+            Attempt(n, line.at_ms, outcome, http_status, reason) if line.n == n and line.outcome != "ACCEPTED" else line
+            for line in flow.attempts
+        ]
     )
-    return replace(flow, attempts=lines)
 
 
 def _emit_send(flow: Flow, now_ms: int, *, correction: bool = False, duplicate_id: str | None = None) -> Flow:

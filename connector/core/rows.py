@@ -32,6 +32,8 @@ _HEAD = struct.Struct(">BBBBIqIq16s")
 _FINISHED, _SIBLINGS, _PENDING, _LABELLED = 1, 2, 4, 8
 _NO_DIGEST = bytes(16)
 _STATES = {int(state): state for state in State}
+_APIS = {api.value: api for api in Api}
+_CLASSES = {message_class.value: message_class for message_class in MessageClass}
 
 
 class Kind(enum.IntEnum):
@@ -196,9 +198,9 @@ def _body(flow: Flow) -> dict[str, Any]:
     }
 
 
-def flow_of(key: bytes, value: bytes) -> Flow:
-    """The flow as its row says. Raises LaneRefused where the row contradicts itself."""
-    head = head_of(value)
+def flow_of(key: bytes, value: bytes, head: Head | None = None) -> Flow:
+    """The flow as its row says; ``head``, where it is known already. Raises LaneRefused where the row contradicts itself."""
+    head = head or head_of(value)
     try:
         return _flow(flow_id_of(key), head, orjson.loads(value[_HEAD.size :]))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -214,8 +216,8 @@ def _facts(flow_id: str, head: Head, body: dict[str, Any]) -> Facts:
         siblings=tuple(body["siblings"]),
         rule=body["rule"],
         rules_version=body["rules_version"],
-        api=Api(body["api"]) if body["api"] else None,
-        message_class=MessageClass(body["class"]) if body["class"] else None,
+        api=_APIS[body["api"]] if body["api"] else None,
+        message_class=_CLASSES[body["class"]] if body["class"] else None,
         tenant=body["tenant"],
         source_topic=body["topic"],
         source_partition=body["partition"],

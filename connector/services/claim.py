@@ -187,13 +187,13 @@ def _first_since(times: Times, since_ms: int) -> int:
 
 def _followed(row: Folded) -> Flow:
     """The flow, whose events are all out: the checkpoint covers its row."""
-    flow = rows.flow_of(row.key, row.value)
+    flow = row.flow
     return replace(flow, pending=()) if flow.pending else flow
 
 
 def _adopted(row: Folded, out: set[str], parts: Parts) -> Flow:
     """The flow as it will stand under the new epoch: an inherited INTENT is a DOUBT; events found in the outputs' tail are out."""
-    flow = rows.flow_of(row.key, row.value)
+    flow = row.flow
     if flow.pending:
         flow = flow.acked([number for number, event in flow.pending if event.id in out])
     if flow.state is State.INTENT:
@@ -213,7 +213,7 @@ def _covered(fold: Fold, start: int) -> set[int]:
         if not head.has_siblings:
             covered.add(head.input_offset)
             continue
-        facts = rows.flow_of(row.key, row.value).facts
+        facts = row.flow.facts
         seen.setdefault(head.input_offset, set()).add(facts.rule)
         listed.setdefault(head.input_offset, set()).update(facts.siblings)
     covered.update(offset for offset, names in listed.items() if names <= seen[offset])

@@ -219,10 +219,10 @@ class Walk:
             best = known.get(row.flow)
             if best is None:
                 raise Broken(f"the claimant at {reader.offset} has never heard of {row.flow}, valid at {offset}")
-            if not (best.epoch > row.epoch or (best.epoch == row.epoch and best.offset >= offset)):
+            if not (best.head.epoch > row.epoch or (best.head.epoch == row.epoch and best.offset >= offset)):
                 raise Broken(f"the claimant at {reader.offset} knows row {best.offset}, which does not cover valid row {offset}")
         for one in known.values():
-            if one.void is not any(one.epoch < claim < one.offset for claim in claims if claim < reader.position):
+            if one.void is not any(one.head.epoch < claim < one.offset for claim in claims if claim < reader.position):
                 raise Broken(f"row {one.offset} is wrongly called void: {one.void}")
         if reader.fold.superseded is not any(reader.offset < claim < reader.position for claim in claims):
             raise Broken("a newer claim was overlooked, or dreamt of")
@@ -283,7 +283,7 @@ def plainly(read: list[Row]) -> dict[bytes, Folded]:
     for row in sorted((row for row in read if row.kind is Kind.FLOW), key=lambda row: (row.epoch, row.offset or 0)):
         offset = row.offset or 0
         void = any(row.epoch < claim < offset for claim in claims)
-        best[row.key.rsplit(b"|", 1)[0]] = Folded(offset, row.key, row.value, row.epoch, void)
+        best[row.key.rsplit(b"|", 1)[0]] = Folded(offset, row.key, row.value, rows.head_of(row.value), void)
     return best
 
 
@@ -376,7 +376,7 @@ def test_the_highest_epoch_wins_then_the_highest_offset() -> None:
     assert [one.offset for one in fold.flows()] == [6]  # the owner's row ended the flow: only its place is known
     log = {3: Row(Kind.FLOW, 2, FLOWS[0], *owner)}
     [known] = concluded(fold, log).values()
-    assert (known.offset, known.epoch, known.void, known.head.state) == (3, 2, False, State.ACCEPTED)
+    assert (known.offset, known.head.epoch, known.void, known.head.state) == (3, 2, False, State.ACCEPTED)
     assert fold.checkpoint == Checkpoint(4, {}, None, None)
     assert not fold.superseded
     fold.feed(8, *CLAIM)
@@ -413,7 +413,7 @@ def test_settled_is_decided_valid_and_covered(state: State, void: bool, offset: 
     """All three: else the flow is adopted."""
     key, value = rows.flow_row(Flow(facts(), state), 0, 1)
     settled = state.settled and not void and offset <= journal
-    assert Folded(offset, key, value, 0, void).settled(journal) is settled
+    assert Folded(offset, key, value, rows.head_of(value), void).settled(journal) is settled
 
 
 @pytest.mark.parametrize("epoch", [3, 4, 99])
