@@ -15,6 +15,7 @@ from connector.ports import Callback, LaneId
 from connector.services import following, inherited, planning
 from connector.services.checkpoints import Checkpoints
 from connector.services.claim import Claimed, claim
+from connector.services.forgetting import forget
 from connector.services.lane import Lane
 from connector.services.live import Live
 from connector.services.parts import Parts
@@ -124,6 +125,7 @@ class Keeper:
                 doubts = await self._adopt(lane, claimed)
                 for work in (self._work(lane), lane.agenda.run(), checkpoints.run(), checkpoints.run_commits(), self._watch(lane)):
                     lane.background(work)
+                lane.background(forget(lane))
                 lane.background(inherited.report(lane, doubts))
                 self._start_input(claimed)
                 await self._stop.wait()

@@ -59,6 +59,8 @@ class FakeJournal:
             await asyncio.sleep(0)
 
     async def begin(self, lane: LaneId) -> int:
+        if self.unavailable:
+            raise KafkaUnavailable("fake")
         return self.begins[lane]
 
     async def between(self, lane: LaneId, first: int, last: int) -> Sequence[Entry]:

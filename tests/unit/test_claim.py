@@ -327,7 +327,7 @@ def test_ended_rows_are_found_by_what_may_matter_of_them(some: list[tuple[State,
     nameless = [offset for offset, state, _, _, labelled in written if offset >= bound and state is State.ACCEPTED and not labelled]
     assert list(ended.nameless_since(bound)) == nameless
     pairs = [pair for keys, offsets in ended.portions(4) for pair in zip(keys, offsets, strict=True)]
-    assert pairs == [(int.from_bytes(bytes([offset % 251]) * 8, "big") or 1, offset) for offset, *_ in written]
+    assert pairs == [(int.from_bytes(bytes([offset % 251]) * 8, "big"), offset) for offset, *_ in written]
 
 
 # --------------------------------------------------------------------------------------------------------- single rules
