@@ -27,7 +27,7 @@ from prometheus_client import (
 
 from connector.core.flow import State
 from connector.core.model import Api, MessageClass
-from connector.core.reasons import INPUT, LANE_LOSSES
+from connector.core.reasons import CALLBACKS, INPUT, LANE_LOSSES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -159,7 +159,7 @@ _SETTLED: Final = tuple(state.name for state in State if state.settled)
 _ATTEMPT_WORDS: Final = ("accepted", "rejected", "refused", "not_sent", "doubt")
 
 FROM_ZERO: Final[Mapping[str, tuple[Sequence[str], ...]]] = {
-    "dead_letters": tuple((reason,) for reason in INPUT),
+    "dead_letters": tuple((reason,) for reason in (*INPUT, *CALLBACKS)),
     "sends": (*product(_APIS, _CLASSES, _SETTLED), *product(("",), ("",), _SETTLED)),
     "attempts": tuple(product(_APIS, _ATTEMPT_WORDS)),
     "resends": tuple((kind,) for kind in _CLASSES),

@@ -272,6 +272,14 @@ class Callback:
     report: FlowReport
 
 
+class Heard(NamedTuple):
+    """One record of a lane's callbacks, and what it says; None where its bytes are no callback that this release can read."""
+
+    lane: LaneId
+    record: Record
+    callback: Callback | None
+
+
 class CallbackSink(Protocol):
     """Where the ingress puts callbacks."""
 
@@ -295,8 +303,8 @@ class CallbackFeed(Protocol):
         """Where the lane's log ends now: the next offset. Raises KafkaUnavailable."""
         ...
 
-    def events(self) -> AsyncIterator[Sequence[tuple[LaneId, int, Callback | None]]]:
-        """Batches of (lane, offset, callback), each of one lane; None for one that no longer parses (counted).
+    def events(self) -> AsyncIterator[Sequence[Heard]]:
+        """Batches, each of one lane.
 
         An ``unfollow`` or a new ``follow`` holds from the next batch on. Offsets rise, until a log is made anew or cut off.
         """

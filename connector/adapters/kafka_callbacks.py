@@ -15,15 +15,13 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message,
 
 from connector.adapters.kafka_client import PARTITION_EOF, KafkaOptions, callbacks_topic, error_counter, library_logger, reader_config
 from connector.adapters.kafka_handover import Commands, Handover
-from connector.adapters.kafka_reader import ReadingPool
+from connector.adapters.kafka_reader import ReadingPool, record_of
 from connector.metrics import Metrics
-from connector.ports import Callback, LaneId
+from connector.ports import Callback, Heard, LaneId
 
 _POLL_S: Final = 0.05
 _BATCH: Final = 500
 _PERMITS: Final = 10_000
-
-Delivered = tuple[LaneId, int, Callback | None]
 
 
 @dataclass(slots=True)
@@ -43,7 +41,7 @@ class KafkaCallbackFeed:
         self._pool = pool
         self._decode = decode
         self._count_error = error_counter(metrics)
-        self._handover: Handover[list[tuple[int, Delivered]]] = Handover(self._loop, _PERMITS)
+        self._handover: Handover[list[tuple[int, Heard]]] = Handover(self._loop, _PERMITS)
         self._commands = Commands()
         self._generations = itertools.count(1)
         self._live: dict[LaneId, int] = {}  # loop side
@@ -68,13 +66,13 @@ class KafkaCallbackFeed:
         topic = callbacks_topic(self._options.group_id, lane.topic)
         return (await self._pool.ends({topic: lane.partition}))[topic]
 
-    async def events(self) -> AsyncIterator[Sequence[Delivered]]:
-        """Batches of (lane, offset, callback), each of one lane; ends after ``close``."""
+    async def events(self) -> AsyncIterator[Sequence[Heard]]:
+        """Batches, each of one lane; ends after ``close``."""
         self._thread.start()
         async for batch in self._handover.items():
-            for (generation, lane), group in itertools.groupby(batch, lambda item: (item[0], item[1][0])):
+            for (generation, lane), group in itertools.groupby(batch, lambda item: (item[0], item[1].lane)):
                 if self._live.get(lane) == generation:  # asked anew for each: the lane may go while another one's are taken
-                    yield [delivered for _, delivered in group]
+                    yield [heard for _, heard in group]
 
     async def close(self) -> None:
         """Stop; ``events`` ends."""
@@ -133,7 +131,7 @@ class KafkaCallbackFeed:
                 self._consumer.seek(place)
 
     def _deliver(self, messages: list[Message]) -> None:
-        batch: list[tuple[int, Delivered]] = []
+        batch: list[tuple[int, Heard]] = []
         for message in messages:
             error = message.error()
             if error is not None:
@@ -144,7 +142,7 @@ class KafkaCallbackFeed:
             offset = message.offset() or 0
             if followed is not None and (offset >= followed.position or self._is_begun_anew(message, followed)):
                 followed.position = offset + 1
-                batch.append((followed.generation, (followed.lane, offset, self._read(message.value()))))
+                batch.append((followed.generation, Heard(followed.lane, record_of(message), self._read(message.value()))))
         if batch:
             self._handover.put(batch, len(batch))
 

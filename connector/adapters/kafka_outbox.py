@@ -26,7 +26,7 @@ ID: Final = "failover.id"
 KIND: Final = "failover.kind"
 _OWN_PREFIXES: Final = ("failover.", "__connect.errors.")
 _MOVED_S: Final = 24 * 3600  # longer than any lane is left without a checkpoint while it emits
-_ERRORS: Final[Mapping[str, str]] = {"decode": "connector.errors.Undecodable"}
+_ERRORS: Final[Mapping[str, str]] = {"decode": "connector.errors.Undecodable", "callback": "connector.errors.InputError"}
 
 _LONGEST_KEY: Final = 16_384  # of a letter without its value: it must fit every topic, or its lane would stand still
 _LONGEST_COPIED: Final = 8_192  # of an input's header on outputs (W3C baggage has no more): what no topic takes would stop the lane

@@ -37,7 +37,7 @@ LETTER_HEADERS: Final[Mapping[str, str]] = {
     "failover.reason": "Code of what is wrong.",
     "failover.path": "Where: a field of the event, or a text of the rule.",
     "failover.event_id": "The event, if it could be read.",
-    "failover.flow_id": "Its SendEvent INVALID has the same.",
+    "failover.flow_id": "Its SendEvent INVALID has the same; of a callback: the flow whose URL was called.",
     "failover.rule": "The rule that matched, if one did.",
     "failover.rules_version": "Version of the rules that decided.",
     "failover.replay": "How often it was produced again.",
@@ -47,10 +47,10 @@ LETTER_HEADERS: Final[Mapping[str, str]] = {
     "failover.original.timestamp": "Its timestamp then, epoch milliseconds.",
     "failover.value.sha256": "Instead of a value too large for the topic.",
     "failover.value.size": "Its size in bytes.",
-    "__connect.errors.topic": "Where the record stands in the input.",
+    "__connect.errors.topic": "Where the record stands: the input topic, or the callbacks topic.",
     "__connect.errors.partition": "Partition of that.",
     "__connect.errors.offset": "Offset in that.",
-    "__connect.errors.stage": "decode, route or build.",
+    "__connect.errors.stage": "decode, route or build; callback: the record is one of the callbacks topic.",
     "__connect.errors.exception.class.name": "Class of the error.",
     "__connect.errors.exception.message": "The error in words, without personal data.",
 }
@@ -96,7 +96,7 @@ def _server(settings: Settings) -> Json:
 _SAID: Final = {
     "sends": "One SendEvent for each flow: accepted, rejected, or not sent and why; a correction or duplicate is a further one.",
     "statuses": "One StatusEvent for each change after a send was accepted; seq counts them within a flow.",
-    "deadLetters": "Records that could not be processed, as they came, with the reason in their headers.",
+    "deadLetters": "Records that could not be processed, and callbacks for nobody, as they came, with the reason in their headers.",
 }
 
 

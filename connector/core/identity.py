@@ -24,6 +24,11 @@ def output_id(flow: str, number: int) -> str:
     return str(uuid.uuid5(NAMESPACE, f"{flow}#{number}"))
 
 
+def letter_id(coordinates: str, timestamp_ms: int) -> str:
+    """Id of the dead letter of a record that has no flow. Its time is in it, for a topic made anew counts its offsets anew."""
+    return str(uuid.uuid5(NAMESPACE, f"{coordinates}@{timestamp_ms}"))
+
+
 def digest(identity: str) -> bytes:
     """16 bytes that stand for an event's identity in rows, callbacks and the settled index."""
     return hashlib.blake2b(identity.encode(), digest_size=16).digest()

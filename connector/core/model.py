@@ -293,11 +293,11 @@ class OutputEvent:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A record that can never be processed, whole, with the reason."""
+    """A record that can never be processed, whole, with the reason. Of stage ``callback`` it is one of the callbacks topic."""
 
     id: str
     record: Record
-    stage: str  # decode, route, build, send
+    stage: str  # decode, route, build, callback
     reason: str
     detail: str
     path: str

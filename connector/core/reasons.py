@@ -1,8 +1,9 @@
 """Every reason code the connector writes, once: what it means, and what a person does about it.
 
-How a code is written tells who speaks. UPPER_SNAKE: the event or its rule is at fault (``INPUT``; the dead letter bears the same code), or
-it is Routee's own word (``PROVIDER``; its nine-digit codes stand as they came). lower_snake: what the connector decided (``DECISIONS``),
-what became of one POST (``ATTEMPTS``), or why a lane was dropped (``LANE_LOSSES``).
+How a code is written tells who speaks. UPPER_SNAKE: the event or its rule is at fault (``INPUT``; the dead letter bears the same code), a
+callback is for nobody (``CALLBACKS``; in dead letters only), or it is Routee's own word (``PROVIDER``; its nine-digit codes stand as they
+came). lower_snake: what the connector decided (``DECISIONS``), what became of one POST (``ATTEMPTS``), or why a lane was dropped
+(``LANE_LOSSES``).
 """
 
 from __future__ import annotations
@@ -80,6 +81,18 @@ INPUT: Final[Mapping[str, Meaning]] = {
     ),
 }
 """Reasons of dead letters and of SendEvents INVALID."""
+
+CALLBACKS: Final[Mapping[str, Meaning]] = {
+    "CALLBACK_ORPHANED": Meaning(
+        "Routee called a URL of ours for a flow that the lane's journal does not hold (any more), or that was never sent",
+        "Nothing for a flow older than the journal's retention. Else: was a journal deleted? Has another group the same keys?",
+    ),
+    "CALLBACK_UNREADABLE": Meaning(
+        "a record of the callbacks topic is none of this release's callbacks",
+        "Nothing after a change of the release: the flow is polled. Else look who else writes to that topic.",
+    ),
+}
+"""Reasons of dead letters of stage ``callback``: their record is one of the callbacks topic, and no event comes of it."""
 
 DECISIONS: Final[Mapping[str, Meaning]] = {
     "expired": Meaning(
@@ -185,7 +198,7 @@ _FAMILIES: Final = (
 
 def meaning(code: str) -> Meaning | None:
     """What a flow's or attempt's code says; None for a word of Routee's that no table knows."""
-    for table in (INPUT, DECISIONS, ATTEMPTS, PROVIDER):
+    for table in (INPUT, CALLBACKS, DECISIONS, ATTEMPTS, PROVIDER):
         if code in table:
             return table[code]
     return next((says for pattern, says in _FAMILIES if pattern.fullmatch(code)), None)
@@ -194,6 +207,7 @@ def meaning(code: str) -> Meaning | None:
 def tables() -> Iterator[tuple[str, Mapping[str, Meaning]]]:
     """Each table with its heading."""
     yield "Dead letters, and SendEvents INVALID", INPUT
+    yield "Dead letters of callbacks", CALLBACKS
     yield "Other SendEvents", DECISIONS
     yield "Single attempts", ATTEMPTS
     yield "Routee's words", PROVIDER

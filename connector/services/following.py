@@ -6,12 +6,12 @@ from collections.abc import Collection
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from connector.core import outlook
+from connector.core import identity, outlook
 from connector.core.flow import Flow, Reported, Silent, State
-from connector.core.model import Origin
+from connector.core.model import DeadLetter, Origin, Record
 from connector.logs import get_logger
-from connector.ports import Callback, Unanswered
-from connector.services import planning
+from connector.ports import Callback, Heard, Unanswered
+from connector.services import letters, planning
 from connector.services.live import Live, named
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 log = get_logger("following")
 _DEFERRED_MS = 2000
-_HOPELESS = frozenset({State.UNROUTED, State.INVALID})
+_UNSENT = frozenset({State.NEW, State.UNROUTED, State.INVALID})
 
 
 def next_poll_ms(lane: Lane, live: Live) -> int:
@@ -60,22 +60,55 @@ async def poll(lane: Lane, live: Live) -> None:
         await lane.settle(live, Silent())
 
 
-async def hear(lane: Lane, offset: int, callback: Callback | None) -> None:
-    """Apply one callback. It may come before the send's answer, twice, late, out of order, or for nobody."""
-    if callback is not None:
-        live = lane.flows.get(callback.flow_id) or await _revive(lane, callback)
-        if live is None or live.flow.state in _HOPELESS:
-            lane.parts.metrics.callbacks_orphaned.inc()
-            known = named(live.flow.facts) if live is not None else {"lane": str(lane.id), "flow_id": callback.flow_id}
-            log.warning("callback_orphaned", **known, attempt=callback.attempt)
-        elif live.flow.state is not State.NEW:
+async def hear(lane: Lane, heard: Heard) -> None:
+    """Apply one callback. It may come before the send's answer, twice, late, out of order, or for nobody: then it is a dead letter.
+
+    The letter is acknowledged before the callback counts as taken, so that no crash can lose it. Raises LaneLost.
+    """
+    callback = heard.callback
+    if callback is None:
+        letter = _callback_letter("CALLBACK_UNREADABLE", "the bytes are no callback", heard.record)
+        await letters.put(lane.parts, letter, {"lane": str(lane.id)})
+    else:
+        live = await _find(lane, callback)
+        if live is None or live.flow.state in _UNSENT:
+            await _orphan(lane, heard.record, callback, live)
+        else:
             lane.parts.metrics.status_words_unknown.inc(len(callback.report.unknown_words))
             await lane.settle(live, Reported(callback.report, Origin.CALLBACK, callback.attempt))
             if callback.report.status is None and callback.report.tracking_id is None:
                 lane.agenda.schedule(live, now=not live.flow.finished)  # a body that nobody could read: ask instead
         if live is not None:
             lane.let_go(live)
-    lane.callbacks.done(offset)
+    lane.callbacks.done(heard.record.offset)
+
+
+async def _find(lane: Lane, callback: Callback) -> Live | None:
+    """The flow that was called back. While its first row is on its way, nobody can say whether it was sent: that is waited for."""
+    live = lane.flows.get(callback.flow_id)
+    if live is not None and live.flow.state is State.NEW:
+        async with live.lock:
+            pass
+        live = lane.flows.get(callback.flow_id)
+    return live or await _revive(lane, callback)
+
+
+async def _orphan(lane: Lane, record: Record, callback: Callback, live: Live | None) -> None:
+    letter = replace(_callback_letter("CALLBACK_ORPHANED", "the flow is not known", record), flow_id=callback.flow_id)
+    known = {"lane": str(lane.id), "flow_id": callback.flow_id}
+    if live is not None:
+        facts, known = live.flow.facts, named(live.flow.facts)
+        said = "the flow was never sent"
+        letter = replace(letter, detail=said, event_id=facts.event_id, rule=facts.rule, rules_version=facts.rules_version)
+    log.warning("callback_orphaned", **known, attempt=callback.attempt)
+    await letters.put(lane.parts, letter, known)
+    lane.parts.metrics.callbacks_orphaned.inc()
+
+
+def _callback_letter(reason: str, detail: str, record: Record) -> DeadLetter:
+    """Of a callback of which nothing comes. Callbacks are read again after a take-over: each time its letter has the same id."""
+    letter_id = identity.letter_id(record.coordinates, record.timestamp_ms)
+    return DeadLetter(letter_id, record, "callback", reason, detail, path="", event_id="", flow_id="", rule="", rules_version="")
 
 
 async def _revive(lane: Lane, callback: Callback) -> Live | None:

@@ -131,7 +131,7 @@ class Intake:
 
     async def _hear(self) -> None:
         async for batch in self.parts.feed.events():
-            for lane, offset, callback in batch:
-                keeper = self.keepers.get(lane)
+            for heard in batch:
+                keeper = self.keepers.get(heard.lane)
                 if keeper is not None:
-                    await keeper.hear(offset, callback)
+                    await keeper.hear(heard)

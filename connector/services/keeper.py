@@ -11,7 +11,7 @@ from connector.core.flow import State
 from connector.core.model import Record
 from connector.errors import KafkaUnavailable, LaneLost, LaneRefused, LaneStopped
 from connector.logs import get_logger
-from connector.ports import Callback, LaneId
+from connector.ports import Heard, LaneId
 from connector.services import following, inherited, planning
 from connector.services.checkpoints import Checkpoints
 from connector.services.claim import Claimed, claim
@@ -96,17 +96,17 @@ class Keeper:
             self.lane.backlog.arrive(record)
             self._records.put_nowait(record)
 
-    async def hear(self, offset: int, callback: Callback | None) -> None:
+    async def hear(self, heard: Heard) -> None:
         """A callback of this lane; waits while many are being applied."""
         lane = self.lane
         if lane is None or self.state != "running":
             return
-        if offset < lane.callbacks.position:  # the log was made anew under way: the next claim finds where to go on
+        if heard.record.offset < lane.callbacks.position:  # the log was made anew under way: the next claim finds where to go on
             lane.writer.lose("callbacks_begun_anew")
             return
         await self._hearing.acquire()
-        lane.callbacks.take(offset)
-        lane.hear(following.hear(lane, offset, callback), self._hearing.release)
+        lane.callbacks.take(heard.record.offset)
+        lane.hear(following.hear(lane, heard), self._hearing.release)
 
     # ---------------------------------------------------------------------------------------------------------- one tenure
 

@@ -15,10 +15,10 @@ from connector.core import rows
 from connector.core.flow import Event, Flow, Intended, Overtaken, Parked, State, advance
 from connector.core.model import Doubt, NotSent, Outcome, Record, Request
 from connector.core.prefix import Prefix
-from connector.errors import KafkaUnavailable, LaneLost, LaneStopped, Undecodable
+from connector.errors import LaneLost, LaneStopped, Undecodable
 from connector.logs import get_logger
 from connector.ports import LaneId
-from connector.services import counts, planning
+from connector.services import counts, letters, planning
 from connector.services.agenda import Agenda
 from connector.services.backlog import Backlog
 from connector.services.claim import Claimed
@@ -188,13 +188,8 @@ class Lane:
 
     async def _bury(self, live: Live, unsendable: Unsendable) -> None:
         """End a flow that is not sent. Its dead letter is acknowledged first, so that no crash can lose it."""
-        if (letter := unsendable.letter) is not None:
-            try:
-                await self.parts.dead_letters.put(letter)
-            except KafkaUnavailable as error:
-                raise LaneLost("dead_letter_unavailable") from error
-            self.parts.metrics.dead_letters.labels(letter.reason).inc()
-            log.warning("dead_letter", **named(live.flow.facts), record=letter.record.coordinates, reason=letter.reason, path=letter.path)
+        if unsendable.letter is not None:
+            await letters.put(self.parts, unsendable.letter, named(live.flow.facts))
         await self.settle(live, unsendable.end)
 
     async def _post(self, live: Live, request: Request) -> Retry | None:

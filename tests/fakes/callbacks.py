@@ -6,10 +6,19 @@ import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
 
+from connector.adapters.callback_codec import encode_callback
+from connector.core.model import Record
 from connector.errors import KafkaUnavailable
-from connector.ports import Callback, LaneId
+from connector.ports import Callback, Heard, LaneId
 
 Logs = defaultdict[LaneId, list[Callback | None]]
+
+
+def heard(lane: LaneId, offset: int, callback: Callback | None) -> Heard:
+    """A callback as its topic has it; None stands for bytes that are none."""
+    value, when = (b"\xc3", 0) if callback is None else (encode_callback(callback), callback.received_ms)
+    key = None if callback is None else callback.flow_id.encode()
+    return Heard(lane, Record(f"{lane.topic}.callbacks", lane.partition, offset, when, key, value), callback)
 
 
 class FakeCallbackFeed:
@@ -18,7 +27,7 @@ class FakeCallbackFeed:
     def __init__(self, logs: Logs | None = None) -> None:
         self.logs: Logs = defaultdict(list) if logs is None else logs
         self.position: dict[LaneId, int] = {}
-        self.queue: asyncio.Queue[Sequence[tuple[LaneId, int, Callback | None]] | None] = asyncio.Queue(maxsize=100_000)
+        self.queue: asyncio.Queue[Sequence[Heard] | None] = asyncio.Queue(maxsize=100_000)
 
     def put(self, lane: LaneId, callback: Callback | None) -> None:
         self.logs[lane].append(callback)
@@ -29,7 +38,7 @@ class FakeCallbackFeed:
             end = len(self.logs[lane])
             first = self.position[lane] if self.position[lane] <= end else 0  # the log was made anew
             self.position[lane] = end
-            batch = [(lane, offset, self.logs[lane][offset]) for offset in range(first, len(self.logs[lane]))]
+            batch = [heard(lane, offset, self.logs[lane][offset]) for offset in range(first, len(self.logs[lane]))]
             if batch:
                 self.queue.put_nowait(batch)
 
@@ -47,7 +56,7 @@ class FakeCallbackFeed:
     def close(self) -> None:
         self.queue.put_nowait(None)
 
-    async def events(self) -> AsyncIterator[Sequence[tuple[LaneId, int, Callback | None]]]:
+    async def events(self) -> AsyncIterator[Sequence[Heard]]:
         while (batch := await self.queue.get()) is not None:
             yield batch
 

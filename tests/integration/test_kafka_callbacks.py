@@ -31,7 +31,7 @@ async def test_a_topic_made_anew_under_a_follower_is_heard_from_its_start(topic:
 
         async def read() -> None:
             async for batch in feed.events():
-                heard.extend((offset, callback.attempt) for _, offset, callback in batch if callback is not None)
+                heard.extend((one.record.offset, one.callback.attempt) for one in batch if one.callback is not None)
 
         reading = asyncio.create_task(read())
         feed.follow(lane, 0)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import pytest
-
 from connector.core.model import Accepted, Api, FlowReport, FlowStatus, Rejected
 from connector.ports import Unanswered
 from connector.services.parts import Policy
-from tests.service.world import LANE, Process, World, report
+from tests.service.world import Process, World, report
 
 IN_PROGRESS, SUCCEEDED, FAILED = FlowStatus.IN_PROGRESS, FlowStatus.SUCCEEDED, FlowStatus.FAILED
 SHORT = replace(Policy(), poll_schedule_s=(5.0, 10.0), flow_deadline_s=10.0)  # an otp's deadline: 60 s + 10 s
@@ -243,20 +241,6 @@ async def test_a_poll_that_fails_proves_nothing(world: World) -> None:
     await process.stop()
 
 
-@pytest.mark.parametrize("unrouted", [True, False])
-async def test_a_callback_for_nobody_is_counted(world: World, unrouted: bool) -> None:
-    """An unknown flow, or one that was never sent: counted, nothing follows."""
-    process = await Process(world).start()
-    sent = world.record("nobody")
-    await process.put(*([sent] if unrouted else []), seconds=1)
-    process.call_back(sent, "", report("t-9"))
-    await world.clock.advance(1)
-    assert process.value("callbacks_orphaned_total") == 1
-    assert process.lane.flows == {}
-    assert world.outputs("statuses") == []
-    await process.stop()
-
-
 async def test_a_callback_that_nobody_can_read_is_a_reason_to_ask(world: World) -> None:
     """Routee said something: the flow is polled at once; a finished one is left alone."""
     process = await Process(world).start()
@@ -270,20 +254,6 @@ async def test_a_callback_that_nobody_can_read_is_a_reason_to_ask(world: World) 
     assert world.provider.polls == ["t-1"]
     assert [status for _, status, _ in statuses(world)] == ["QUEUED", "SUCCEEDED"]
     assert process.lane.flows == {}
-    await process.stop()
-
-
-async def test_a_callback_that_no_longer_parses_is_passed_over(world: World) -> None:
-    """It is taken, so the checkpoint moves on, and the next one is heard."""
-    process = await Process(world).start()
-    record = world.record()
-    world.answer(record, "order", Accepted("t-1", 200))
-    await process.put(record, seconds=1)
-    process.feed.put(LANE, None)
-    process.call_back(record, "order", report("t-1"))
-    await world.clock.advance(5)
-    assert process.lane.callbacks.position == 2
-    assert [status for _, status, _ in statuses(world)] == ["QUEUED", "SUCCEEDED"]
     await process.stop()
 
 

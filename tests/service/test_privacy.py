@@ -107,7 +107,7 @@ async def test_nothing_personal_leaves_but_by_its_own_way(world: World, stream: 
     bodies = [orjson.dumps(body) for topic in ("sends", "statuses") for body in world.outputs(topic)]
     reasons = [f"{letter.reason} {letter.detail} {letter.path}" for letter in world.dead_letters.letters]
     assert {event["outcome"] for event in world.outputs("sends")} == {"ACCEPTED", "REJECTED", "UNKNOWN", "INVALID", "UNROUTED"}
-    assert len(reasons) == 3
+    assert len(reasons) == 4
     places = {
         "log": [told],
         "journal": [str(entry.key + entry.value) for entry in world.journal_logs[LANE] if entry is not None],

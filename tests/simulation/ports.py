@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 
 from connector.core.model import DeadLetter, OutputEvent, Record
 from connector.errors import KafkaUnavailable, LaneLost
-from connector.ports import Callback, Entry, LaneId
+from connector.ports import Callback, Entry, Heard, LaneId
 from tests.simulation.kafka import Broker, Producer, Row
 from tests.simulation.loop import Process, SimLoop
 
@@ -163,7 +163,7 @@ class SimFeed:
     def __init__(self, broker: Broker, process: Process, lanes: Sequence[LaneId]) -> None:
         self._broker = broker
         self._process = process
-        self._items: deque[tuple[int, tuple[LaneId, int, Callback | None]]] = deque()
+        self._items: deque[tuple[int, Heard]] = deque()
         self._ready = asyncio.Event()
         self._ended = False
         self._generation = 0
@@ -190,12 +190,12 @@ class SimFeed:
         self._ended = True
         self._ready.set()
 
-    async def events(self) -> AsyncIterator[Sequence[tuple[LaneId, int, Callback | None]]]:
+    async def events(self) -> AsyncIterator[Sequence[Heard]]:
         while not self._ended:
             while self._items:
-                generation, delivered = self._items.popleft()
-                if self._live.get(delivered[0]) == generation:
-                    yield [delivered]
+                generation, heard = self._items.popleft()
+                if self._live.get(heard.lane) == generation:
+                    yield [heard]
             await self._ready.wait()
             self._ready.clear()
 
@@ -211,6 +211,7 @@ class SimFeed:
             return
         log = self._broker.log(f"callbacks {lane}")
         for row in log.read(self._position[lane], log.end - 1):
-            self._items.append((self._live[lane], (lane, row.offset, row.value)))
+            record = Record(f"callbacks {lane}", lane.partition, row.offset, 0, None, None)  # what it says is in row.value
+            self._items.append((self._live[lane], Heard(lane, record, row.value)))
         self._position[lane] = log.end
         self._ready.set()

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from connector.core import reasons
-from connector.core.reasons import ATTEMPTS, DECISIONS, INPUT, LANE_LOSSES, PROVIDER
+from connector.core.reasons import ATTEMPTS, CALLBACKS, DECISIONS, INPUT, LANE_LOSSES, PROVIDER
 
 PACKAGE = Path(reasons.__file__).parents[1]
 OURS = [path for path in sorted(PACKAGE.rglob("*.py")) if not {"simulator", "demo"} & set(path.parts)]
@@ -19,6 +19,7 @@ TABLES = {
     **dict.fromkeys(("NotSent", "Doubt"), (0, (ATTEMPTS,))),
     **dict.fromkeys(("Failure", "Rejected"), (1, (ATTEMPTS, PROVIDER))),
     "Refused": (2, (PROVIDER,)),
+    "_callback_letter": (0, (CALLBACKS,)),
     "Ended": (1, (DECISIONS,)),
     "_instead": (2, (DECISIONS,)),
     **dict.fromkeys(("LaneLost", "lose"), (0, (LANE_LOSSES,))),
@@ -98,14 +99,15 @@ def test_every_code_is_in_its_table() -> None:
 def test_every_row_of_the_tables_is_said_somewhere() -> None:
     """Nothing is explained that no line can write."""
     written = {word for _, word, _ in said()}
-    assert [code for table in (INPUT, DECISIONS, ATTEMPTS, LANE_LOSSES) for code in table if code not in written] == []
+    assert [code for table in (INPUT, CALLBACKS, DECISIONS, ATTEMPTS, LANE_LOSSES) for code in table if code not in written] == []
 
 
 def test_the_case_tells_who_speaks() -> None:
     """UPPER_SNAKE: the event, the rule or Routee; lower_snake: the connector. No code has two meanings."""
-    assert all(re.fullmatch(r"[A-Z]+(_[A-Z]+)*", code) for code in INPUT)
+    assert all(re.fullmatch(r"[A-Z]+(_[A-Z]+)*", code) for code in (*INPUT, *CALLBACKS))
     assert all(re.fullmatch(r"[a-z]+(_([a-z]+|<status>))*", code) for table in (DECISIONS, ATTEMPTS, LANE_LOSSES) for code in table)
     assert not INPUT.keys() & PROVIDER.keys()
+    assert not CALLBACKS.keys() & (INPUT.keys() | PROVIDER.keys())
     assert not DECISIONS.keys() & ATTEMPTS.keys()
 
 

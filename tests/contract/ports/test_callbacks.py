@@ -7,18 +7,16 @@ from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
-from connector.ports import Callback, CallbackFeed, LaneId
+from connector.ports import CallbackFeed, Heard
 from tests.contract.ports.conftest import Callbacks, callback
-
-Delivered = tuple[LaneId, int, Callback | None]
 
 
 class Reader:
     """Takes a given number of deliveries from the feed."""
 
     def __init__(self, feed: CallbackFeed) -> None:
-        self._batches: AsyncIterator[Sequence[Delivered]] = feed.events()
-        self._have: list[Delivered] = []
+        self._batches: AsyncIterator[Sequence[Heard]] = feed.events()
+        self._have: list[Heard] = []
 
     async def take(self, count: int) -> list[tuple[int, int | None]]:
         """(offset, attempt) of the next ones."""
@@ -26,7 +24,7 @@ class Reader:
             while len(self._have) < count:
                 self._have += await anext(self._batches)
         taken, self._have = self._have[:count], self._have[count:]
-        return [(offset, None if found is None else found.attempt) for _, offset, found in taken]
+        return [(heard.record.offset, None if heard.callback is None else heard.callback.attempt) for heard in taken]
 
 
 @pytest.fixture
@@ -83,7 +81,7 @@ async def test_a_batch_is_of_one_lane(callbacks: Callbacks) -> None:
     lanes = []
     async with asyncio.timeout(30):
         async for batch in callbacks.feed.events():
-            lanes.append({lane for lane, _, _ in batch})
+            lanes.append({heard.lane for heard in batch})
             if {callbacks.lane, other} <= set().union(*lanes):
                 break
     assert all(len(found) == 1 for found in lanes)

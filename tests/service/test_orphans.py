@@ -1,0 +1,168 @@
+"""Callbacks for nobody: dead letters, acknowledged before the lane goes on, and the same ones whoever hears them again."""
+
+from __future__ import annotations
+
+from connector.adapters.callback_codec import decode_callback
+from connector.core.model import Accepted, FlowStatus, Record
+from connector.services.parts import Policy
+from tests.service.world import LANE, Process, World, report
+
+ORPHANED = "CALLBACK_ORPHANED"
+
+
+async def orphan(process: Process, world: World) -> Record:
+    """Routee calls for a flow that the journal does not hold."""
+    record = world.record("order")
+    world.records.remove(record)
+    process.call_back(record, "order", report("t-9"))
+    await world.clock.advance(1)
+    return record
+
+
+async def test_a_callback_for_an_unknown_flow_is_a_dead_letter(world: World) -> None:
+    """It has the callback's bytes and its place in the callbacks topic, and names the flow; nothing else follows."""
+    process = await Process(world).start()
+    record = await orphan(process, world)
+    [letter] = world.dead_letters.letters
+    assert (letter.stage, letter.reason, letter.flow_id) == ("callback", ORPHANED, world.flow_id(record, "order"))
+    assert letter.record.coordinates == f"{LANE.topic}.callbacks/{LANE.partition}/0"
+    assert decode_callback(letter.record.value or b"").report.tracking_id == "t-9"
+    assert (letter.event_id, letter.rule) == ("", "")
+    assert process.value("callbacks_orphaned_total") == process.value("dead_letters_total", reason=ORPHANED) == 1
+    assert (process.lane.flows, world.outputs("statuses"), world.outputs("sends")) == ({}, [], [])
+    await process.stop()
+
+
+async def test_a_callback_for_a_flow_that_was_never_sent_is_one_too(world: World) -> None:
+    """The letter then says whose it is; the flow's end stays what it was."""
+    process = await Process(world).start()
+    record = world.record("nobody")
+    await process.put(record, seconds=1)
+    process.call_back(record, "", report("t-9"))
+    await world.clock.advance(1)
+    [letter] = world.dead_letters.letters
+    assert (letter.reason, letter.event_id, letter.flow_id) == (ORPHANED, "e0", world.flow_id(record, ""))
+    assert process.value("callbacks_orphaned_total") == 1
+    assert world.outcomes() == [("UNROUTED", None)]
+    assert process.lane.flows == {}
+    await process.stop()
+
+
+async def test_a_callback_for_a_flow_that_waits_unsent_is_one_too(world: World) -> None:
+    """No row of it says that it was sent, so the call is of an earlier life of the event; it neither proves nor delays the send."""
+    process = await Process(world).start()
+    world.provider.gate.clear()
+    first, second = world.record(), world.record()
+    flow_id = world.answer(second, "order", Accepted("t-2", 200))
+    await process.put(first, second, seconds=1)
+    process.call_back(second, "order", report("t-9"))
+    await world.clock.advance(1)
+    assert [letter.flow_id for letter in world.dead_letters.letters] == [flow_id]
+    world.provider.gate.set()
+    await world.clock.advance(5)
+    assert world.posts(flow_id) == [1]
+    await process.stop()
+
+
+async def test_a_callback_for_a_flow_that_retention_took_is_an_orphan(world: World) -> None:
+    """Later than the journal remembers, nobody can say what it is about: the dead letter can."""
+    process = await Process(world, Policy(flow_deadline_s=1.0)).start()
+    record = world.record()
+    world.answer(record, "order", Accepted("t-1", 200))
+    await process.put(record, seconds=2)
+    process.call_back(record, "order", report("t-1"))
+    await world.clock.advance(5)
+    await process.stop()
+    assert world.dead_letters.letters == []
+    log = world.journal_logs[LANE]
+    log[:] = [None if entry is not None and world.flow_id(record, "order").encode() in entry.key else entry for entry in log]
+    later = await Process(world).start()
+    later.call_back(record, "order", report("t-1"))
+    await world.clock.advance(2)
+    assert [(letter.reason, letter.flow_id) for letter in world.dead_letters.letters] == [(ORPHANED, world.flow_id(record, "order"))]
+    await later.stop()
+
+
+async def test_a_callback_before_the_sends_answer_is_no_orphan(world: World) -> None:
+    """It is held by the flow's row and applied: the send is proven, and no letter is written."""
+    process = await Process(world).start()
+    world.provider.answering.clear()
+    record = world.record()
+    world.answer(record, "order", Accepted("t-1", 200))
+    await process.put(record, seconds=1)
+    process.call_back(record, "order", report("t-1", FlowStatus.SUCCEEDED))
+    await world.clock.advance(1)
+    world.provider.answering.set()
+    await world.clock.advance(2)
+    assert world.dead_letters.letters == []
+    assert [event["tracking_id"] for event in world.outputs("sends")] == ["t-1"]
+    await process.stop()
+
+
+async def test_a_callback_that_comes_while_the_first_row_is_on_its_way_is_held(world: World) -> None:
+    """Whether its flow was sent is asked once the row stands, not before."""
+    process = await Process(world).start()
+    record = world.record()
+    world.answer(record, "order", Accepted("t-1", 200))
+    process.journal.held = True
+    await process.put(record, seconds=0.5)
+    process.call_back(record, "order", report("t-1"))
+    await world.clock.advance(0.5)
+    assert world.dead_letters.letters == []
+    process.journal.held = False
+    process.journal.land()
+    await world.clock.advance(3)
+    assert world.dead_letters.letters == []
+    assert [event["tracking_id"] for event in world.outputs("sends")] == ["t-1"]
+    await process.stop()
+
+
+async def test_the_lane_goes_on_only_behind_the_letter(world: World) -> None:
+    """While the letter cannot be written the callback counts as unheard, and a checkpoint says so; the next tenure writes it."""
+    process = await Process(world).start()
+    world.dead_letters.unavailable = True
+    await orphan(process, world)
+    await world.clock.advance(10)
+    assert world.dead_letters.letters == []
+    assert process.value("lane_drops_total", reason="dead_letter_unavailable") >= 1
+    assert process.value("callbacks_orphaned_total") == 0
+    world.dead_letters.unavailable = False
+    await world.clock.advance(30)
+    assert [letter.reason for letter in world.dead_letters.letters] == [ORPHANED]
+    assert process.lane.callbacks.position == 1
+    await process.stop()
+
+
+async def test_a_letter_written_again_after_a_take_over_has_the_same_id(world: World) -> None:
+    """Callbacks behind the last checkpoint are heard twice: whoever reads the dead letters drops repeats by id."""
+    first = await Process(world).start()
+    await orphan(first, world)
+    await orphan(first, world)
+    await first.kill()
+    second = await Process(world).start()
+    await world.clock.advance(10)
+    ids = [letter.id for letter in world.dead_letters.letters]
+    assert (len(ids), len(set(ids))) == (4, 2)
+    assert ids[:2] == ids[2:]
+    await second.stop()
+    third = await Process(world).start()
+    await world.clock.advance(10)
+    assert len(world.dead_letters.letters) == 4
+    await third.stop()
+
+
+async def test_a_callback_that_no_longer_parses_is_a_dead_letter(world: World) -> None:
+    """Its bytes are kept, the checkpoint moves on, and the next one is heard."""
+    process = await Process(world).start()
+    record = world.record()
+    world.answer(record, "order", Accepted("t-1", 200))
+    await process.put(record, seconds=1)
+    process.feed.put(LANE, None)
+    process.call_back(record, "order", report("t-1"))
+    await world.clock.advance(5)
+    [letter] = world.dead_letters.letters
+    assert (letter.stage, letter.reason, letter.flow_id, letter.record.value) == ("callback", "CALLBACK_UNREADABLE", "", b"\xc3")
+    assert process.value("callbacks_orphaned_total") == 0
+    assert process.lane.callbacks.position == 2
+    assert [event["status"] for event in world.outputs("statuses")] == ["QUEUED", "SUCCEEDED"]
+    await process.stop()
