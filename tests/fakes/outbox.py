@@ -66,14 +66,17 @@ def _topic(emitted: Emitted) -> str:
 
 
 class FakeDeadLetters:
-    """Acknowledged letters, in order."""
+    """Acknowledged letters, in order; with ``acking`` cleared none is."""
 
     def __init__(self) -> None:
         self.letters: list[DeadLetter] = []
         self.unavailable = False
+        self.acking = asyncio.Event()
+        self.acking.set()
 
     async def put(self, letter: DeadLetter) -> None:
         await asyncio.sleep(0)
+        await self.acking.wait()
         if self.unavailable:
             raise KafkaUnavailable("fake")
         self.letters.append(letter)

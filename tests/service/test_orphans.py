@@ -117,8 +117,23 @@ async def test_a_callback_that_comes_while_the_first_row_is_on_its_way_is_held(w
     await process.stop()
 
 
-async def test_the_lane_goes_on_only_behind_the_letter(world: World) -> None:
-    """While the letter cannot be written the callback counts as unheard, and a checkpoint says so; the next tenure writes it."""
+async def test_a_checkpoint_does_not_pass_a_letter_that_is_on_its_way(world: World) -> None:
+    """Whenever the process dies, the next owner hears the callback again and writes the letter."""
+    first = await Process(world).start()
+    world.dead_letters.acking.clear()
+    await orphan(first, world)
+    await first.put(world.record(), seconds=10)
+    assert first.value("checkpoints_total") >= 2
+    await first.kill()
+    world.dead_letters.acking.set()
+    second = await Process(world).start()
+    await world.clock.advance(2)
+    assert [letter.reason for letter in world.dead_letters.letters] == [ORPHANED]
+    await second.stop()
+
+
+async def test_without_dead_letters_the_lane_does_not_go_on(world: World) -> None:
+    """While the letter cannot be written the callback counts as unheard; a later tenure writes it."""
     process = await Process(world).start()
     world.dead_letters.unavailable = True
     await orphan(process, world)
