@@ -129,6 +129,9 @@ INSTRUMENTS: Final[tuple[Instrument, ...]] = (
     _counter("callbacks_orphaned_total", "", "Verified callbacks for a flow that the lane does not know"),
     _histogram("callback_seconds", FAST, "From a callback's whole request to its answer"),
     _counter("polls_total", "result", "Tracking polls for silent flows: changed, unchanged, not_found, unanswered"),
+    _counter(
+        "poll_requests_total", "kind", "Requests that polls took: flow (for one), window (a page of all that were accepted in a minute)"
+    ),
     # lanes
     _gauge("lanes", "state", "Lanes of this process: claiming, running, draining, refused"),
     _counter("fenced_total", "", "Lanes dropped because another process had claimed them"),
@@ -212,6 +215,7 @@ class Metrics:
     callbacks_orphaned: Counter
     callback_seconds: Histogram
     polls: Counter
+    poll_requests: Counter
     lanes: Gauge
     fenced: Counter
     lane_drops: Counter

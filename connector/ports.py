@@ -233,6 +233,15 @@ class Unanswered:
     http_status: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of all flows of a time window. ``pages``: how many there are, None where the provider does not say."""
+
+    flows: tuple[FlowReport, ...]
+    is_last: bool
+    pages: int | None = None
+
+
 class Tracking(Protocol):
     """Asking the provider what became of a flow."""
 
@@ -242,6 +251,10 @@ class Tracking(Protocol):
 
     async def search(self, api: Api, recipient: str, since_ms: int, until_ms: int) -> tuple[FlowReport, ...] | Unanswered:
         """All flows to this phone in the window, every page; any missing page makes the whole answer Unanswered."""
+        ...
+
+    async def page(self, api: Api, since_ms: int, until_ms: int, number: int) -> Page | Unanswered:
+        """One page (from 0) of whatever was accepted in the window, in any order. Not for the OTP service: its list knows no window."""
         ...
 
 

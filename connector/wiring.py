@@ -138,6 +138,9 @@ def policy(settings: Settings) -> Policy:
         expiry_ms={kind: milliseconds(settings.expiry.of(kind)) for kind in MessageClass},
         dedup_window_ms=milliseconds(settings.lane.dedup_window),
         poll_schedule_s=tuple(step.total_seconds() for step in settings.polling.schedule),
+        class_schedules_s={
+            kind: tuple(step.total_seconds() for step in schedule) for kind, schedule in settings.polling.schedules.chosen.items()
+        },
         flow_deadline_s=settings.polling.flow_deadline.total_seconds(),
         buffer_records=settings.lane.buffer.records,
         buffer_bytes=settings.lane.buffer.bytes,

@@ -15,7 +15,7 @@ from connector.adapters.routee_tracking import RouteeReads, RouteeTracking
 from connector.core.model import Api, Failure, FlowReport, JsonObject, Outcome, RefusalKind, Refused, Request
 from connector.core.outcome import classify
 from connector.errors import ConfigError, Problem
-from connector.ports import Unanswered
+from connector.ports import Page, Unanswered
 
 T = TypeVar("T")
 
@@ -109,6 +109,10 @@ class Routee:
     async def search(self, api: Api, recipient: str, since_ms: int, until_ms: int) -> tuple[FlowReport, ...] | Unanswered:
         """See ``ports.Tracking.search``."""
         return await self._tracking.search(api, recipient, since_ms, until_ms)
+
+    async def page(self, api: Api, since_ms: int, until_ms: int, number: int) -> Page | Unanswered:
+        """See ``ports.Tracking.page``."""
+        return await self._tracking.page(api, since_ms, until_ms, number)
 
     async def templates(self) -> JsonObject | Unanswered:
         """The OTP templates (Routee's documentation: OTP templates), raw."""

@@ -12,11 +12,11 @@ import orjson
 
 from connector.adapters.http_client import HttpClient
 from connector.adapters.routee_token import TokenProvider
-from connector.core.coerce import digits, first, money, parse_json, unwrap
+from connector.core.coerce import digits, first, integer, money, parse_json, unwrap
 from connector.core.doubt import CLOCK_SKEW_MS
 from connector.core.model import Api, Failure, FlowReport, JsonObject, NotSent, Refused, Reply
 from connector.core.status import page_flows, parse_flow
-from connector.ports import Unanswered
+from connector.ports import Page, Unanswered
 
 PAGE_SIZE = 100
 MAX_PAGES = 100  # an answer that goes on for longer is not read to its end, so it proves nothing
@@ -102,6 +102,20 @@ class RouteeTracking:
                 return flows
             found.update(dict.fromkeys(flows))
         return tuple(flow for flow in found if flow.created_at_ms is None or since_ms <= flow.created_at_ms <= until_ms)
+
+    async def page(self, api: Api, since_ms: int, until_ms: int, number: int) -> Page | Unanswered:
+        """One page of the search without a filter (Routee's documentation: tracking); its container is an array, else (400) an object."""
+        window: Query = {"dateStart": _minute(_floor(since_ms)), "dateEnd": _minute(_ceiling(until_ms)), "size": PAGE_SIZE, "page": number}
+        answer = await self._reads.ask(api, _STANDARD_FLOWS, window, b"[]")
+        if isinstance(answer, Unanswered) and answer.http_status == httpx.codes.BAD_REQUEST:
+            answer = await self._reads.ask(api, _STANDARD_FLOWS, window, b"{}")
+        if isinstance(answer, Unanswered):
+            return answer
+        document = parse_json(answer.body)
+        read = page_flows(document)
+        if read is None:
+            return Unanswered("unparsable", answer.status)
+        return Page(*read, integer((unwrap(document) or {}).get("totalPages")))
 
     async def templates(self) -> JsonObject | Unanswered:
         """The OTP templates, raw: the shape is unknown. An array comes as ``{"templates": [...]}``."""

@@ -130,6 +130,9 @@ def _times(settings: Settings) -> Times:
         transactional_wait_ms=milliseconds(settings.doubt.transactional_wait),
         give_up_ms=milliseconds(settings.doubt.give_up),
         poll_schedule_s=tuple(step.total_seconds() for step in settings.polling.schedule),
+        class_schedules_s={
+            kind: tuple(step.total_seconds() for step in schedule) for kind, schedule in settings.polling.schedules.chosen.items()
+        },
         flow_deadline_ms=milliseconds(settings.polling.flow_deadline),
     )
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 from connector.core import reasons
 from connector.core.doubt import class_policy, wait_ms
@@ -24,6 +24,11 @@ class Times:
     give_up_ms: int
     poll_schedule_s: tuple[float, ...]
     flow_deadline_ms: int
+    class_schedules_s: Mapping[MessageClass, tuple[float, ...]] = field(default_factory=dict)  # in place of poll_schedule_s
+
+    def schedule_s(self, kind: MessageClass | None) -> tuple[float, ...]:
+        """After how much silence a flow of this class is polled."""
+        return self.class_schedules_s.get(kind, self.poll_schedule_s) if kind is not None else self.poll_schedule_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +136,8 @@ def _ahead(flow: Flow, times: Times, now_ms: int, claimed_ms: int | None) -> Ite
             yield from _doubt(flow, times, claimed_ms)
         case State.ACCEPTED if not flow.finished:
             ends_ms = deadline_ms(flow, times.flow_deadline_ms)
-            yield Ahead("Routee is asked, unless a callback comes before", min(ends_ms, poll_ms(flow, times.poll_schedule_s, now_ms)))
+            asked_ms = poll_ms(flow, times.schedule_s(flow.facts.message_class), now_ms)
+            yield Ahead("Routee is asked, unless a callback comes before", min(ends_ms, asked_ms))
             yield Ahead("without an end by then it is UNKNOWN (silent)", ends_ms)
         case State.ACCEPTED:
             yield Ahead("nothing; a late receipt would be written as a correction")

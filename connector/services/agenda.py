@@ -55,6 +55,7 @@ class Agenda:
             case State.DOUBT:
                 return doubts.next_search_at_ms(self._lane, live)
             case State.ACCEPTED:
+                self._lane.parts.polls.follow(self._lane, live)
                 return following.next_poll_ms(self._lane, live)
             case _:
                 return None

@@ -13,6 +13,7 @@ from connector.logs import get_logger
 from connector.ports import Callback, Heard, Unanswered
 from connector.services import letters, planning
 from connector.services.live import Live, named
+from connector.services.polls import POSTPONED, Postponed
 
 if TYPE_CHECKING:
     from connector.services.lane import Lane
@@ -24,12 +25,13 @@ _UNSENT = frozenset({State.NEW, State.UNROUTED, State.INVALID})
 
 def next_poll_ms(lane: Lane, live: Live) -> int:
     """The next point of the schedule (``outlook.poll_ms``); at the latest the flow's deadline."""
-    policy = lane.parts.policy
+    policy, kind = lane.parts.policy, live.flow.facts.message_class
+    schedule_s = policy.class_schedules_s.get(kind, policy.poll_schedule_s) if kind is not None else policy.poll_schedule_s
     now_ms = lane.parts.clock.now_ms()
     if live.poll_deferred:  # its budget was spent: a little later instead of at the next point
         next_ms = now_ms + int(_DEFERRED_MS * outlook.jitter_of(live.id))
     else:
-        next_ms = outlook.poll_ms(live.flow, policy.poll_schedule_s, now_ms)
+        next_ms = outlook.poll_ms(live.flow, schedule_s, now_ms)
     return min(_deadline_ms(lane, live.flow), next_ms)
 
 
@@ -43,10 +45,11 @@ async def poll(lane: Lane, live: Live) -> None:
     overdue = lane.parts.clock.now_ms() >= _deadline_ms(lane, live.flow)
     if facts.api is None or tracking_id is None:
         return
-    live.poll_deferred = not overdue and not lane.parts.throttle.may_poll()
-    if live.poll_deferred:
+    alone, live.poll_alone = live.poll_alone, False
+    answer = await lane.parts.polls.ask(lane, live, facts.api, tracking_id, last=overdue, alone=alone)
+    live.poll_deferred = answer is POSTPONED
+    if isinstance(answer, Postponed):
         return
-    answer = await lane.parts.tracking.flow(facts.api, tracking_id)
     before = live.flow
     if isinstance(answer, Unanswered):
         result = "not_found" if answer.reason == "not_found" else "unanswered"
@@ -77,7 +80,8 @@ async def hear(lane: Lane, heard: Heard) -> None:
             lane.parts.metrics.status_words_unknown.inc(len(callback.report.unknown_words))
             await lane.settle(live, Reported(callback.report, Origin.CALLBACK, callback.attempt))
             if callback.report.status is None and callback.report.tracking_id is None:
-                lane.agenda.schedule(live, now=not live.flow.finished)  # a body that nobody could read: ask instead
+                live.poll_alone = not live.flow.finished
+                lane.agenda.schedule(live, now=live.poll_alone)  # a body that nobody could read: ask instead
         if live is not None:
             lane.let_go(live)
     lane.callbacks.done(heard.record.offset)

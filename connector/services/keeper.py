@@ -162,6 +162,7 @@ class Keeper:
             waits = live.flow.state is State.NOT_SENT or (live.flow.state is State.PARKED and (live.flow.due_ms or 0) <= hold_ms)
             if waits:
                 lane.begin(live)  # ahead of the input in its key's order
+        self.parts.throttle.earn_polls(len(claimed.follow))
         for flow in claimed.follow:
             lane.flows[flow.facts.flow_id] = live = Live(flow)
             lane.remember_id(flow)

@@ -24,7 +24,7 @@ class Unsendable:
     letter: DeadLetter | None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, weakref_slot=True)
 class Live:
     """``lock`` lets one row of a flow be un-reported at a time. Personal data here dies with the process."""
 
@@ -42,6 +42,7 @@ class Live:
     posted_at: float | None = None  # boot clock, of the own POST
     tries: int = 0  # of the present attempt's retries, or searches
     poll_deferred: bool = False
+    poll_alone: bool = False  # something was said of it that nobody could read: asked about at once
     due_ms: int = 0  # what the agenda has for it
     busy: bool = False  # a task is at work on it
     users: int = 0  # how many are settling it

@@ -21,6 +21,7 @@ from connector.ports import (
     Source,
     Tracking,
 )
+from connector.services.polls import Polls
 from connector.services.throttle import Throttle
 
 
@@ -42,6 +43,7 @@ class Policy:
     )
     dedup_window_ms: int = 259_200_000
     poll_schedule_s: tuple[float, ...] = (30.0, 120.0, 600.0, 1800.0, 7200.0, 21600.0, 86400.0)
+    class_schedules_s: Mapping[MessageClass, tuple[float, ...]] = field(default_factory=dict)  # in place of poll_schedule_s
     flow_deadline_s: float = 3600.0
     buffer_records: int = 2000
     buffer_bytes: int = 64_000_000
@@ -77,4 +79,5 @@ class Parts:
     chance: Callable[[], float]
     nonce: Callable[[], str]
     host: str
+    polls: Polls = field(default_factory=Polls)
     topic_ids: Mapping[str, str] = field(default_factory=dict)  # the broker's ids of the input topics, where it tells

@@ -6,6 +6,7 @@ import asyncio
 import enum
 import heapq
 import itertools
+import math
 from asyncio import Future
 from collections import deque
 
@@ -20,6 +21,7 @@ _WINDOW_S = 10.0
 _TELL_S = 10.0
 _WINDOW_MIN = 20
 _TICK_S = 0.05
+_SPARE_POLLS, _SPARE_POLLS_PER_S = 3.0, 0.1  # what a process may ask however little it sends
 
 
 class Breaker(enum.Enum):
@@ -44,6 +46,9 @@ class Throttle:
         self._probe_s = probe_s
         self._poll_share = poll_share
         self._poll_tokens = 1.0
+        self._polls_per_send = poll_share / (1.0 - poll_share) if poll_share < 1 else math.inf
+        self._polls_earned = 0.0
+        self._polls_spare = _SPARE_POLLS
         self._poll_filled = clock.boot()
         self._in_flight = 0
         self._tokens = 0.0
@@ -97,6 +102,7 @@ class Throttle:
 
     def record(self, *, bad: bool) -> None:
         """What came of a POST, for the provider's breaker: bad is a doubt or a 5xx."""
+        self.earn_polls(1)
         now = self._clock.boot()
         if Breaker.PROVIDER in self._probing:
             self._probing.discard(Breaker.PROVIDER)
@@ -130,15 +136,31 @@ class Throttle:
         """Whether this breaker holds everything back."""
         return kind in self._open
 
-    def may_poll(self) -> bool:
-        """Take one poll out of its budget: ``polling.max_share`` of the rate, whatever sends and doubts need comes first."""
+    def earn_polls(self, sends: int) -> None:
+        """So many sends were made, here or by whom the lane was taken over from: each allows for its part of a poll."""
+        self._polls_earned += sends * self._polls_per_send
+
+    def may_poll(self, *, last: bool = False) -> bool:
+        """Take one request out of the polls' budget. ``last``: a flow ends with it, so it is only counted.
+
+        Polls are at most ``polling.max_share`` of sends and polls together, but for a few that a quiet process may always make, and go no
+        faster than that share of the rate; whatever sends need comes first.
+        """
         now = self._clock.boot()
         rate = self._rate * self._share * self._poll_share
         self._poll_tokens = min(self._poll_tokens + (now - self._poll_filled) * rate, max(1.0, rate))
+        self._polls_spare = min(self._polls_spare + (now - self._poll_filled) * _SPARE_POLLS_PER_S, _SPARE_POLLS)
         self._poll_filled = now
-        if self._poll_tokens < 1.0 or self._waiting:
+        if last:
+            self._polls_earned -= 1.0
+            return True
+        if self._poll_tokens < 1.0 or self._waiting or max(self._polls_earned, self._polls_spare) < 1.0:
             return False
         self._poll_tokens -= 1.0
+        if self._polls_earned >= 1.0:
+            self._polls_earned -= 1.0
+        else:
+            self._polls_spare -= 1.0
         return True
 
     async def run(self) -> None:

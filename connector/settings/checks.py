@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -104,8 +105,10 @@ def _times(settings: Settings) -> Iterator[Finding]:
         yield Finding(("doubt", "give_up"), text, hint, (("lane", "lease"), ("routee", "timeout"), ("lane", "provider_lag")))
     if doubt.transactional_wait < lane.provider_lag:
         yield Finding(("doubt", "transactional_wait"), "must not be shorter than lane.provider_lag", also=(("lane", "provider_lag"),))
-    if any(later <= earlier for earlier, later in zip(polling.schedule, polling.schedule[1:], strict=False)):
-        yield Finding(("polling", "schedule"), "must rise: each step longer than the one before")
+    schedules = {("schedules", kind.value): schedule for kind, schedule in polling.schedules.chosen.items()}
+    for path, schedule in ({("schedule",): polling.schedule} | schedules).items():
+        if any(later <= earlier for earlier, later in itertools.pairwise(schedule)):
+            yield Finding(("polling", *path), "must rise: each step longer than the one before")
 
 
 def _topics(settings: Settings) -> Iterator[Finding]:

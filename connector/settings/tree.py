@@ -121,6 +121,9 @@ class Doubt(_Section):
     transactional_wait: Duration = _default("120s", "wait before a transactional message is sent again")
 
 
+Schedule = Annotated[tuple[Duration, ...], Field(min_length=1)]
+
+
 class Expiry(_Section):
     """How long a message is worth sending, from the event's time, by class."""
 
@@ -133,14 +136,31 @@ class Expiry(_Section):
         return {MessageClass.OTP: self.otp, MessageClass.TRANSACTIONAL: self.transactional, MessageClass.MARKETING: self.marketing}[kind]
 
 
+class Schedules(_Section):
+    """A class's own polling schedule, in place of ``polling.schedule``."""
+
+    otp: Schedule | None = _default(None, "login codes; null: `polling.schedule`")
+    transactional: Schedule | None = _default(None, "orders, bookings; null: `polling.schedule`")
+    marketing: Schedule | None = _default(None, "campaigns; null: `polling.schedule`")
+
+    @property
+    def chosen(self) -> dict[MessageClass, Schedule]:
+        """Those that are set."""
+        given = {MessageClass.OTP: self.otp, MessageClass.TRANSACTIONAL: self.transactional, MessageClass.MARKETING: self.marketing}
+        return {kind: schedule for kind, schedule in given.items() if schedule is not None}
+
+
 class Polling(_Section):
     """Asking about accepted flows that stay silent."""
 
-    schedule: Annotated[tuple[Duration, ...], Field(min_length=1)] = _default(
+    schedule: Schedule = _default(
         ("30s", "2m", "10m", "30m", "2h", "6h", "24h"), "after how much silence a flow is polled, each step longer than the one before"
     )
+    schedules: Schedules = _default({}, "a schedule of its own for a class")
     max_share: Annotated[float, Field(gt=0, le=1)] = _default(
-        0.1, "share of all requests that polls may take; without callbacks 0.5 unless set"
+        0.1,
+        "polls as a share of sends and polls together, and as a part of `routee.rate`; without callbacks 0.5 unless set. "
+        "A few are always allowed, and the last one at a flow's deadline",
     )
     flow_deadline: Duration = _default("1h", "after the sum of a flow's TTLs: still no end means UNKNOWN, silent")
 

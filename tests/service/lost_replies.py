@@ -28,7 +28,7 @@ from connector.adapters.http_pool import Limits
 from connector.adapters.routee import PATHS, Routee, RouteeOptions
 from connector.core.model import Api, Failure, FlowReport, Outcome, Record, Request
 from connector.core.model import Reply as Whole
-from connector.ports import Unanswered
+from connector.ports import Page, Unanswered
 from tests.fakes import FakeClock
 from tests.service.world import Process, Provider, World
 
@@ -282,6 +282,9 @@ class RealRoutee(Provider):
 
     async def search(self, api: Api, recipient: str, since_ms: int, until_ms: int) -> tuple[FlowReport, ...] | Unanswered:
         return await self._routee.search(api, recipient, since_ms, until_ms)
+
+    async def page(self, api: Api, since_ms: int, until_ms: int, number: int) -> Page | Unanswered:
+        return await self._routee.page(api, since_ms, until_ms, number)
 
 
 def at_desk(world: World, search: Search | None = None) -> Desk:

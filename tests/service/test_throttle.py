@@ -247,6 +247,7 @@ async def test_another_open_breaker_forbids_the_probe() -> None:
 async def test_polls_take_a_tenth_and_only_when_nobody_waits() -> None:
     """``polling.max_share`` of the rate; whoever wants to send goes first."""
     gate = Gate(rate=100.0)
+    gate.throttle.earn_polls(10_000)
     await gate.clock.advance(60)
     assert sum(gate.throttle.may_poll() for _ in range(100)) == 10
     await gate.clock.advance(0.5)

@@ -17,7 +17,7 @@ from connector.core.notification import to_notification
 from connector.core.routing import RoutingTable
 from connector.errors import LaneLost, RegistryUnavailable, Undecodable
 from connector.metrics import Metrics
-from connector.ports import Callback, LaneId, Unanswered
+from connector.ports import Callback, LaneId, Page, Unanswered
 from connector.rules_file import load_rules
 from connector.services import gauges
 from connector.services.intake import Intake
@@ -96,6 +96,10 @@ class Provider:
         self.search_unanswered = False
         self.searches = 0
         self.polls: list[str] = []
+        self.pages: list[int] = []  # numbers of the pages of windows that were asked for
+        self.page_size = 100
+        self.page_unanswered = False
+        self.tells_pages = True
         self.gate = asyncio.Event()  # cleared: no connection is got
         self.gate.set()
         self.answering = asyncio.Event()  # cleared: requests are read, answers wait
@@ -160,6 +164,16 @@ class Provider:
         if self.search_unanswered:
             return Unanswered("http_500", 500)
         return tuple(report for report in self.reports.values() if recipient.lstrip("+") in report.recipients)
+
+    async def page(self, api: Api, since_ms: int, until_ms: int, number: int) -> Page | Unanswered:
+        assert api is Api.STANDARD
+        self.pages.append(number)
+        if self.page_unanswered:
+            return Unanswered("http_500", 500)
+        listed = [one for one in self.reports.values() if one.created_at_ms is not None and since_ms <= one.created_at_ms <= until_ms]
+        pages = -(-len(listed) // self.page_size)
+        shown = tuple(listed[number * self.page_size : (number + 1) * self.page_size])
+        return Page(shown, number + 1 >= pages, pages if self.tells_pages else None)
 
 
 class World:
@@ -232,7 +246,9 @@ class World:
 class Process:
     """One worker on the world."""
 
-    def __init__(self, world: World, policy: Policy | None = None, *, rate: float = 1000.0, in_flight: int = 256) -> None:
+    def __init__(
+        self, world: World, policy: Policy | None = None, *, rate: float = 1000.0, in_flight: int = 256, share: float = 0.1
+    ) -> None:
         self.world = world
         self.journal = FakeJournal(world.journal_logs, world.clock.now_ms)
         self.outbox = FakeOutbox(world.output_logs)
@@ -242,7 +258,7 @@ class Process:
         self.feed = FakeCallbackFeed(world.callback_logs)
         self.metrics = Metrics()
         self.policy = policy or Policy(poll_schedule_s=(30.0, 120.0))
-        self.throttle = Throttle(world.clock, self.metrics, rate, in_flight, 0.1, self.policy.breaker_probe_s)
+        self.throttle = Throttle(world.clock, self.metrics, rate, in_flight, share, self.policy.breaker_probe_s)
         self.parts = Parts(
             clock=world.clock,
             source=self.source,

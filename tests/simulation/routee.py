@@ -17,12 +17,13 @@ import orjson
 
 from connector.core.documents import parse_flow
 from connector.core.model import Accepted, Api, Channel, Doubt, FlowReport, NotSent, Outcome, RefusalKind, Refused, Rejected, Request
-from connector.ports import LaneId, Unanswered
+from connector.ports import LaneId, Page, Unanswered
 from tests.simulation.kafka import Broker
 from tests.simulation.loop import CURRENT, Process
 from tests.simulation.ports import SimClock
 
 _NEVER = 10_000.0
+_PAGE = 4
 _CALLBACK_ANSWER_S = 5.0
 _TYPES = {Channel.SMS: "Sms", Channel.VIBER: "Viber", Channel.VOICE: "Voice"}
 
@@ -270,6 +271,18 @@ class Routee:
             and since_ms <= flow.created_ms <= until_ms
         )
 
+    def page(self, since_ms: int, until_ms: int, number: int) -> Page:
+        """What can be seen now of all flows but OTP's, a few on each page."""
+        now = self.loop.time()
+        seen = [
+            tracking_id
+            for tracking_id, flow in self.flows.items()
+            if flow.visible_at <= now and flow.request.api is not Api.OTP and since_ms <= flow.created_ms <= until_ms
+        ]
+        shown = seen[number * _PAGE : (number + 1) * _PAGE]
+        pages = -(-len(seen) // _PAGE)
+        return Page(tuple(self.report(one, in_search=True) for one in shown), number + 1 >= pages, pages)
+
     # ------------------------------------------------------------------------------------------------------------- callbacks
 
     def _plan_callbacks(self, flow: _Accepted) -> None:
@@ -355,6 +368,12 @@ class Client:
         found = self.routee.search(api, recipient, since_ms, until_ms)
         await self._way()
         return found
+
+    async def page(self, api: Api, since_ms: int, until_ms: int, number: int) -> Page | Unanswered:
+        await self._way()
+        if self.routee.rng.random() < self.routee.moods.search_fails:
+            return Unanswered("http_500", 500)
+        return self.routee.page(since_ms, until_ms, number)
 
     async def auth_probe(self) -> bool | Unanswered:
         await self._way()

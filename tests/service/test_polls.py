@@ -1,0 +1,242 @@
+"""One page of a time window answers many silent flows, within a budget of requests."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from connector.core.model import FlowReport, FlowStatus, MessageClass, Record
+from connector.metrics import Metrics
+from connector.services.parts import Policy
+from connector.services.throttle import Throttle
+from tests.fakes import FakeClock
+from tests.service.world import Process, World
+
+SHORT = replace(Policy(), poll_schedule_s=(5.0, 10.0), flow_deadline_s=10.0)
+LONG = replace(Policy(), poll_schedule_s=(5.0, 10.0), flow_deadline_s=600.0)
+SUCCEEDED = FlowStatus.SUCCEEDED
+
+
+async def sent(world: World, process: Process, count: int, type_: str = "order") -> list[Record]:
+    """So many flows, accepted in the first seconds of a minute."""
+    await world.clock.advance(60 - world.clock.now_ms() / 1000 % 60 + 1)
+    records = [world.record(type_, key=str(number)) for number in range(count)]
+    await process.put(*records, seconds=2)
+    return records
+
+
+def end(world: World, *tracking_ids: str, status: FlowStatus = SUCCEEDED) -> None:
+    """These flows have an end at the provider; no ids: all of them."""
+    for tracking_id in tracking_ids or tuple(world.provider.reports):
+        world.provider.reports[tracking_id] = replace(world.provider.reports[tracking_id], status=status)
+
+
+def ended(world: World) -> list[str]:
+    """Flows whose end was told, with origin POLL."""
+    return [event["flow_id"] for event in world.outputs("statuses") if event["terminal"] and event["origin"] == "POLL"]
+
+
+async def test_one_page_answers_many_flows(world: World) -> None:
+    """Fifty silent flows of one minute: one request, each of them ends."""
+    process = await Process(world, SHORT).start()
+    await sent(world, process, 50)
+    end(world)
+    await world.clock.advance(20)
+    assert len(ended(world)) == 50
+    assert world.provider.pages == [0]
+    assert world.provider.polls == []
+    assert process.value("poll_requests_total", kind="window") == 1
+    assert process.value("polls_total", result="changed") == 50
+    await process.stop()
+
+
+async def test_a_page_settles_flows_that_were_not_due(world: World) -> None:
+    """Flows accepted seconds later are in the same page: none of them is asked about again."""
+    process = await Process(world, SHORT).start()
+    await sent(world, process, 5)
+    await world.clock.advance(2)
+    await process.put(*(world.record("order", key=f"late-{number}") for number in range(20)), seconds=1)
+    end(world)
+    await world.clock.advance(20)
+    assert len(ended(world)) == 25
+    assert (world.provider.pages, world.provider.polls) == ([0], [])
+    await process.stop()
+
+
+async def test_every_page_is_read_while_flows_wait(world: World) -> None:
+    """Until the last one that waits is answered, and no further."""
+    process = await Process(world, SHORT).start()
+    world.provider.page_size = 10
+    await sent(world, process, 35)
+    end(world)
+    await world.clock.advance(20)
+    assert len(ended(world)) == 35
+    assert world.provider.pages == [0, 1, 2, 3]
+    await process.stop()
+
+
+@pytest.mark.parametrize("tells_pages", [True, False])
+async def test_pages_are_not_read_where_asking_costs_less(world: World, tells_pages: bool) -> None:
+    """A busy account: our few flows are somewhere among a thousand pages of other people's, so each is asked about by itself."""
+    process = await Process(world, SHORT, share=0.5).start()
+    await sent(world, process, 4)
+    end(world)
+    others = {f"other-{n}": FlowReport(f"other-{n}", SUCCEEDED, created_at_ms=world.clock.now_ms()) for n in range(1000)}
+    world.provider.reports = others | world.provider.reports
+    world.provider.page_size, world.provider.tells_pages = 1, tells_pages
+    await world.clock.advance(20)
+    assert len(ended(world)) == 4
+    assert len(world.provider.polls) == 4
+    assert len(world.provider.pages) <= 5
+    await process.stop()
+
+
+async def test_a_flow_that_no_page_shows_is_asked_about_alone(world: World) -> None:
+    """The provider's search lags, or its clock is another: the flow's own document still tells."""
+    process = await Process(world, SHORT, share=0.5).start()
+    await sent(world, process, 6)
+    end(world)
+    hidden = sorted(world.provider.reports)[:2]
+    for tracking_id in hidden:
+        world.provider.reports[tracking_id] = replace(world.provider.reports[tracking_id], created_at_ms=None)
+    await world.clock.advance(20)
+    assert len(ended(world)) == 6
+    assert sorted(world.provider.polls) == hidden
+    await process.stop()
+
+
+async def test_a_search_that_fails_leaves_every_flow_its_own_question(world: World) -> None:
+    """No page can be had: one by one."""
+    process = await Process(world, SHORT, share=0.5).start()
+    world.provider.page_unanswered = True
+    await sent(world, process, 4)
+    end(world)
+    await world.clock.advance(20)
+    assert len(ended(world)) == 4
+    assert len(world.provider.polls) == 4
+    await process.stop()
+
+
+async def test_otp_flows_are_asked_about_one_by_one_at_once(world: World) -> None:
+    """Their list knows no window, and a login code does not wait."""
+    process = await Process(world, SHORT, share=0.5).start()
+    await sent(world, process, 4, "code")
+    await world.clock.advance(4.5)
+    assert len(world.provider.polls) == 4
+    assert world.provider.pages == []
+    await process.stop()
+
+
+async def test_who_asks_for_all_may_be_gone(world: World) -> None:
+    """The lane of the one that asks is lost while it gathers: nobody waits for ever, the flows are asked about by the next owner."""
+    process = await Process(world, LONG).start()
+    await sent(world, process, 10)
+    end(world)
+    await world.clock.advance(5)
+    process.journal.lose()
+    process.lane.writer.lose("test")
+    await world.clock.advance(60)
+    assert len(ended(world)) == 10
+    await process.stop()
+
+
+async def test_all_silent_flows_end_at_their_deadline(world: World) -> None:
+    """A provider that never says more: every flow ends as UNKNOWN, ``silent``, whatever the budget."""
+    process = await Process(world, replace(SHORT, poll_schedule_s=(500.0, 900.0)), rate=20.0).start()
+    await sent(world, process, 100)
+    await world.clock.advance(700)
+    told = [event for event in world.outputs("statuses") if event["terminal"]]
+    assert len(told) == 100
+    assert {(event["status"], event["origin"]) for event in told} == {("UNKNOWN", "TIMEOUT")}
+    assert len(world.provider.pages) < 10
+    await process.stop()
+
+
+async def test_a_last_question_can_bring_the_end(world: World) -> None:
+    """With the budget spent the provider is still asked at the deadline, so that no end it knows is lost."""
+    process = await Process(world, SHORT).start()
+    await sent(world, process, 40, "code")
+    process.throttle.earn_polls(-1000)
+    await world.clock.advance(40)
+    asked = len(world.provider.polls)
+    assert asked <= 8  # what a quiet process may always make
+    end(world)
+    await world.clock.advance(60)
+    assert len({event["flow_id"] for event in world.outputs("statuses") if event["status"] == "SUCCEEDED"}) == 40
+    await process.stop()
+
+
+async def test_each_class_has_its_schedule(world: World) -> None:
+    """A campaign can wait: its flows are polled by their own schedule, all others by the common one."""
+    process = await Process(world, replace(LONG, class_schedules_s={MessageClass.MARKETING: (200.0, 300.0)})).start()
+    await sent(world, process, 2, "sale")
+    await world.clock.advance(100)
+    assert (world.provider.polls, world.provider.pages) == ([], [])
+    await process.put(world.record("order", key="one"), seconds=9)
+    assert len(world.provider.polls) == 1
+    await world.clock.advance(150)
+    assert len({*world.provider.polls}) == 3
+    await process.stop()
+
+
+async def test_the_next_owner_asks_on(world: World) -> None:
+    """The schedule is in the journal, and so is the budget: what was sent before the take-over counts."""
+    first = await Process(world, LONG).start()
+    await sent(world, first, 60, "code")
+    await first.kill()
+    second = await Process(world, LONG, rate=10_000).start()
+    await world.clock.advance(8)
+    assert len(world.provider.polls) >= 60 // 9
+    await second.stop()
+
+
+# --------------------------------------------------------------------------------------------------------------- budget
+
+
+async def polled(share: float, sends: int, seconds: int) -> int:
+    """How many of very many wanted polls are allowed behind so many sends."""
+    clock = FakeClock()
+    throttle = Throttle(clock, Metrics(), 100_000.0, 1000, share)
+    throttle.set_share(1.0)
+    for _ in range(sends):
+        throttle.record(bad=False)
+    allowed = 0
+    for _ in range(seconds):
+        await clock.advance(1)
+        allowed += sum(throttle.may_poll() for _ in range(1000))
+    return allowed
+
+
+@pytest.mark.parametrize(("share", "most"), [(0.1, 1000 / 9), (0.25, 1000 / 3), (0.5, 1000)])
+async def test_polls_are_a_share_of_sends_and_polls(share: float, most: float) -> None:
+    """Of a thousand sends and their polls together; a quiet process's few (one in ten seconds, three at once) come on top."""
+    allowed = await polled(share, 1000, 60)
+    assert most - 1 <= allowed <= most + 3 + 6
+
+
+async def test_a_quiet_process_may_always_ask_a_little() -> None:
+    """A flow in the night needs no other flow's send to be asked about."""
+    assert 3 <= await polled(0.1, 0, 100) <= 14
+
+
+async def test_a_share_of_one_is_no_bound() -> None:
+    """Only the rate bounds polls then."""
+    assert await polled(1.0, 1, 2) == 2000
+
+
+async def test_polls_come_after_sends() -> None:
+    """While a send waits for its permit no poll is made, however much of the budget is left."""
+    clock = FakeClock()
+    throttle = Throttle(clock, Metrics(), 1.0, 1, 0.5)
+    throttle.set_share(1.0)
+    throttle.earn_polls(100)
+    await clock.advance(5)
+    assert throttle.may_poll()
+    waiting = [asyncio.ensure_future(throttle.enter(MessageClass.MARKETING, clock.now_ms() + 60_000)) for _ in range(2)]
+    await clock.advance(5)
+    assert not throttle.may_poll()
+    for task in waiting:
+        task.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
