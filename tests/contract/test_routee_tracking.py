@@ -10,7 +10,7 @@ import pytest
 
 from connector.adapters.routee import Routee, RouteeOptions
 from connector.core.model import Accepted, Api, Channel, FlowReport, FlowStatus, Request
-from connector.ports import Unanswered
+from connector.ports import Page, Unanswered
 from connector.simulator import Simulator, SimulatorOptions
 from tests.contract.routee_double import Asked, RouteeDouble, Said
 
@@ -183,6 +183,29 @@ async def test_the_filters_container_falls_back(double: RouteeDouble, routee: Ro
     assert ids(await routee.search(Api.STANDARD, PHONE, SINCE_MS, UNTIL_MS)) == ["id-1", "id-3"]
     double.at[SEARCH] = lambda _: (400, {})
     assert await routee.search(Api.STANDARD, PHONE, SINCE_MS, UNTIL_MS) == Unanswered("http_400", 400)
+
+
+async def test_a_page_of_a_window_has_everybodys_flows(double: RouteeDouble, routee: Routee) -> None:
+    """No filter, the minutes that cover the window, one request; how many pages there are is told where the provider says so."""
+    double.at[SEARCH] = lambda asked: page([flow(1), flow(2, "+306900000000")], int(asked.query["page"]), 3)
+    read = await routee.page(Api.STANDARD, SINCE_MS, UNTIL_MS, 1)
+    assert isinstance(read, Page)
+    assert ([report.tracking_id for report in read.flows], read.is_last, read.pages) == (["id-1", "id-2"], False, 3)
+    (asked,) = double.asked[SEARCH]
+    assert asked.query == {"dateStart": "2026-02-16T12:00Z", "dateEnd": "2026-02-16T12:02Z", "size": "100", "page": "1"}
+    assert json.loads(asked.body) == []
+
+
+async def test_a_page_that_cannot_be_read_is_no_answer(double: RouteeDouble, routee: Routee) -> None:
+    """400 to the array: the empty object; whatever else goes wrong proves nothing."""
+    double.at[SEARCH] = lambda asked: (400, {}) if asked.body == b"[]" else page([flow(1)], 0, 1)
+    read = await routee.page(Api.STANDARD, SINCE_MS, UNTIL_MS, 0)
+    assert isinstance(read, Page)
+    assert read.is_last
+    double.at[SEARCH] = lambda _: (200, {"content": "none"})
+    assert await routee.page(Api.STANDARD, SINCE_MS, UNTIL_MS, 0) == Unanswered("unparsable", 200)
+    double.at[SEARCH] = lambda _: (500, {})
+    assert await routee.page(Api.STANDARD, SINCE_MS, UNTIL_MS, 0) == Unanswered("http_500", 500)
 
 
 async def test_a_flow_without_a_phone_is_ours_only_where_the_provider_filtered(double: RouteeDouble, routee: Routee) -> None:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, SecretStr, ValidationError
 
 from connector.adapters.kafka_client import owned_properties
+from connector.core.model import MessageClass
 from connector.core.notification import FIELDS as MAPPABLE
 from connector.errors import ConfigError
 from connector.logs import is_secret_key
@@ -84,7 +85,12 @@ DEFAULTS: Mapping[str, Any] = {
     },
     "doubt": {"give_up": "15m", "transactional_wait": "2m"},
     "expiry": {"otp": "3m", "transactional": "6h", "marketing": "1d"},
-    "polling": {"schedule": ["30s", "2m", "10m", "30m", "2h", "6h", "1d"], "max_share": 0.1, "flow_deadline": "1h"},
+    "polling": {
+        "schedule": ["30s", "2m", "10m", "30m", "2h", "6h", "1d"],
+        "schedules": {"otp": None, "transactional": None, "marketing": None},
+        "max_share": 0.1,
+        "flow_deadline": "1h",
+    },
     "callbacks": {"public_url": None, "listen": "0.0.0.0:8080", "secrets": []},
     "admin": {"listen": "0.0.0.0:9090"},
     "privacy": {"recipient": "hash", "pepper": "**********", "dead_letters": "original"},
@@ -366,6 +372,15 @@ def test_polls_may_take_half_where_there_are_no_callbacks(load: Load) -> None:
     assert load().poll_share == 0.5
     assert load(LEAST + url).poll_share == 0.1
     assert load(LEAST + "polling: {max_share: 0.2}").poll_share == 0.2
+
+
+def test_a_class_may_have_a_polling_schedule_of_its_own(load: Load) -> None:
+    """The others keep the common one; it rises, too."""
+    chosen = load(LEAST + "polling: {schedules: {marketing: [10m, 2h]}}").polling.schedules.chosen
+    assert {kind: [step.total_seconds() for step in steps] for kind, steps in chosen.items()} == {MessageClass.MARKETING: [600, 7200]}
+    (problem,) = problems(load, LEAST + "polling: {schedules: {otp: [2m, 30s]}}")
+    assert "polling.schedules.otp" in problem
+    assert "must rise" in problem
 
 
 def test_internal_topics_carry_the_groups_name(load: Load) -> None:
