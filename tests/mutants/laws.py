@@ -47,6 +47,19 @@ def run(laws: Iterable[str], tree: Path, *, limit_s: float = LIMIT_S, law_limit_
     return _ends(wanted, report)
 
 
+def simulate(tree: Path, seeds: int) -> str:
+    """What the tree's simulation says of its first failure in so many seeds; empty when there is none."""
+    command = [sys.executable, "-m", "tests.simulation", "--seeds", str(seeds), "--stop-at-first"]
+    environment = {**os.environ, "PYTHONPATH": str(tree)}
+    try:
+        done = subprocess.run(command, cwd=tree, env=environment, check=False, capture_output=True, text=True, timeout=LIMIT_S)
+    except subprocess.TimeoutExpired:
+        return f"no end within {LIMIT_S} s"
+    if done.returncode not in {0, 1}:
+        raise UnfitPatch(f"the simulation cannot be played: {done.stderr}")
+    return done.stdout.partition("\n")[0].partition("; replay")[0] if done.returncode else ""
+
+
 def _ends(wanted: Iterable[str], report: Path) -> Mapping[str, End]:
     met: dict[str, set[End]] = defaultdict(set)
     if report.exists():

@@ -80,6 +80,7 @@ class Moods:
     silent: float = 0.0  # the flow never ends
     callback_missing: float = 0.0
     callback_odd: float = 0.0  # twice, late, out of order
+    edge: float = 0.0  # a wait is as long as it may just be
 
     def calm(self) -> None:
         """No more trouble."""
@@ -100,7 +101,7 @@ class Answered:
 class Routee:
     """The provider's truth: ``posts`` in order, every acceptance, every answered callback."""
 
-    def __init__(self, broker: Broker, rng: Random, timeout_s: float, lag_s: float) -> None:
+    def __init__(self, broker: Broker, rng: Random, lease_s: float, timeout_s: float, lag_s: float) -> None:
         self.loop = broker.loop
         self.broker = broker
         self.rng = rng
@@ -113,6 +114,7 @@ class Routee:
         self.call_back: Callable[[str, bytes], asyncio.Future[int] | None] = lambda _url, _body: None
         self.on_post: Callable[[Post], None] = lambda _post: None
         self.trace: Callable[[str], None] = lambda _line: None
+        self._lease_s = lease_s
         self._timeout_s = timeout_s
         self._lag_s = lag_s
         self._ids = itertools.count(1)
@@ -130,16 +132,26 @@ class Routee:
         reply: asyncio.Future[Outcome] = self.loop.create_future()
         arrives_s = self.rng.random() * 0.05
         if fate == "slow":
-            arrives_s += self.rng.random() * self._timeout_s * 0.95
+            arrives_s += self.share() * self._timeout_s * 0.95
         if fate in {"accepted", "slow", "lost", "cut", "late", "error_accepted"}:
             if fate == "late":
-                arrives_s = self._timeout_s + self.rng.random() * self._lag_s * 0.95
+                arrives_s = self._timeout_s + self.share() * self._lag_s * 0.95
             self.pending += 1
             self.loop.in_world(arrives_s, self._accept, post, request, sender, reply)
         else:
             self.loop.in_world(arrives_s, self._refuse, post, sender, reply)
         self.on_post(post)
         return post, reply
+
+    def share(self) -> float:
+        """Of the longest wait there may be."""
+        return 1.0 if self.moods.edge and self.rng.random() < self.moods.edge else self.rng.random()
+
+    def pool_wait_s(self) -> float:
+        """Until a connection is free: at the edge it comes when the lease is nearly over."""
+        if self.moods.edge and self.rng.random() < self.moods.edge:
+            return self._lease_s * (0.9 + self.rng.random() * 0.1)
+        return self.rng.random() * 6
 
     def _fate(self, request: Request) -> str:
         moods, draw = self.moods, self.rng.random()
@@ -168,10 +180,10 @@ class Routee:
         post.tracking_id = f"track-{next(self._ids):04d}"
         post.accepted_at, post.accepted_at_ms = now, self.broker.now_ms()
         latest = post.at + self._timeout_s + self._lag_s
-        visible_at = now + self.rng.random() ** 2 * max(latest - now, 0.0)
+        visible_at = now + self.share() ** 2 * max(latest - now, 0.0)
         shown_at = visible_at
         if request.api is not Api.OTP and self.rng.random() < 0.2:  # an OTP list is one of deliveries: each shows its step
-            shown_at += self.rng.random() * max(latest - visible_at, 0.0)
+            shown_at += self.share() * max(latest - visible_at, 0.0)
         callback = orjson.loads(request.body).get("callback")
         flow = self.flows[post.tracking_id] = _Accepted(
             post, request, self.broker.now_ms(), visible_at, shown_at, self._walk(request, now), callback and callback["url"]
@@ -340,7 +352,7 @@ class Client:
 
     async def send(self, request: Request, may_start: Callable[[], bool]) -> Outcome:
         rng, moods = self.routee.rng, self.routee.moods
-        await asyncio.sleep(rng.random() * 6 if rng.random() < moods.pool_wait else rng.random() * 0.002)
+        await asyncio.sleep(self.routee.pool_wait_s() if rng.random() < moods.pool_wait else rng.random() * 0.002)
         if rng.random() < moods.no_connection:
             return NotSent(rng.choice(("refused", "dns", "tls")))
         if not self.process.alive or not may_start():

@@ -220,6 +220,7 @@ def draw(seed: int) -> Setting:
     setting.weather = _weather(rng)
     setting.moods = _moods(rng)
     setting.faults = _faults(rng, setting)
+    setting.moods.edge = rng.choice((0.0, 0.0, 0.3, 0.9))
     return setting
 
 

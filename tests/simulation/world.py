@@ -75,7 +75,7 @@ class World:
         self.broker = Broker(self.loop, self.rng, EPOCH_MS)
         self.broker.weather = setting.weather
         self.coordinator = Coordinator(self.broker, setting.lanes)
-        self.routee = Routee(self.broker, self.rng, setting.policy.timeout_s, setting.policy.provider_lag_s)
+        self.routee = Routee(self.broker, self.rng, setting.policy.lease_s, setting.policy.timeout_s, setting.policy.provider_lag_s)
         self.routee.moods = setting.moods
         self.routee.fates = setting.fates
         self.routee.call_back = self._call_back
