@@ -2,6 +2,7 @@
 PYTHON ?= python3
 IMAGE ?= failover-connector:dev
 ARGS ?=
+FLOWS ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -12,7 +13,7 @@ SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test mutants chaos chaos-short check lint types architecture coverage deploy-check repo-check docs-check docs fmt rolling simulate-seeds bench-claim bench-takeover lock image image-check clean
+.PHONY: help demo test mutants chaos chaos-short check lint types architecture coverage deploy-check repo-check docs-check docs fmt rolling simulate-seeds bench-claim bench-takeover bench-callbacks lock image image-check clean
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -73,6 +74,10 @@ bench-claim: $(VENV)/.dev ## Measure how fast, and in how much memory, a lane is
 
 bench-takeover: $(VENV)/.dev ## Measure how long a lane rests when its owner is killed or stopped (ARGS="--times 2")
 	@$(BIN)/python -m tests.bench.takeover $(ARGS)
+
+bench-callbacks: $(VENV)/.dev ## Measure the ingress under load, kills, forgery and slow sockets, and 100,000 flows through it (ARGS="--short", FLOWS=...)
+	@$(BIN)/python -m tests.bench.callbacks --report build/callbacks.json $(ARGS)
+	@$(BIN)/python -m tests.bench.flows --report build/flows.json $(FLOWS)
 
 fmt: $(VENV)/.dev ## Format, and fix what the linter can fix
 	@$(BIN)/ruff check --quiet --fix . || true
