@@ -23,6 +23,9 @@ def resends_are_founded(known: Known) -> Iterator[str]:
         for attempt, row in intents.items():
             if attempt > 1 and (trouble := _unfounded(known, rows, intents, row)):
                 yield f"flow {flow_id}: attempt {attempt} {trouble}"
+        after_doubt = [attempt for attempt, row in intents.items() if dict(row.attempts).get(attempt - 1) == "DOUBT"]
+        if len(after_doubt) > 1:
+            yield f"flow {flow_id}: attempts {after_doubt} were all made after a doubt; one may be"
 
 
 def _unfounded(known: Known, rows: list[JournalRow], intents: dict[int, JournalRow], row: JournalRow) -> str | None:

@@ -177,6 +177,15 @@ BROKEN: dict[str, tuple[str, Callable[[Facts], Facts]]] = {
     "a resend before the doubt was waited out": ("I3", lambda facts: replace(facts, resend_wait=12_000.0)),
     "an attempt after an answer": ("I3", lambda facts: _changed(facts, "rows", 13, attempts=((1, "ACCEPTED"), (2, "INTENT")))),
     "a resend that is not flagged": ("I3", lambda facts: _changed(facts, "sends", 3, resent_after_doubt=False)),
+    "a second resend": (
+        "I3",
+        lambda facts: _more(
+            facts,
+            "rows",
+            _row(22, "again", "DOUBT", 2, 6, "DOUBT", "DOUBT"),
+            _row(40, "again", "INTENT", 3, 6, "DOUBT", "DOUBT", "INTENT"),
+        ),
+    ),
     "marketing resent": (
         "I3",
         lambda facts: _changed(facts, "rows", 12, state="INTENT", attempt=2, attempts=((1, "DOUBT"), (2, "INTENT"))),
