@@ -312,6 +312,10 @@ class CallbackFeed(Protocol):
         """Stop delivering."""
         ...
 
+    def hold(self, lane: LaneId, held: bool) -> None:
+        """Back-pressure: rest, or go on, delivering a followed lane's callbacks; what was fetched before may still come. None is lost."""
+        ...
+
     async def end(self, lane: LaneId) -> int:
         """Where the lane's log ends now: the next offset. Raises KafkaUnavailable."""
         ...

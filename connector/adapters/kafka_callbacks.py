@@ -29,6 +29,8 @@ class _Followed:
     lane: LaneId
     generation: int
     position: int  # the next offset to deliver, or a logical one before the first
+    held: bool = False
+    paused: bool = False
 
 
 class KafkaCallbackFeed:
@@ -46,7 +48,6 @@ class KafkaCallbackFeed:
         self._generations = itertools.count(1)
         self._live: dict[LaneId, int] = {}  # loop side
         self._followed: dict[tuple[str, int], _Followed] = {}  # thread side
-        self._paused = False
         self._closing = threading.Event()
         self._gone = asyncio.Event()
         self._thread = threading.Thread(target=self._run, name="kafka-callbacks", daemon=True)
@@ -60,6 +61,10 @@ class KafkaCallbackFeed:
         """Stop delivering, at once."""
         self._live.pop(lane, None)
         self._commands.post(functools.partial(self._unfollow, lane))
+
+    def hold(self, lane: LaneId, held: bool) -> None:
+        """Rest, or go on, delivering the lane's callbacks; what was fetched before may still come."""
+        self._commands.post(functools.partial(self._hold, lane, self._live.get(lane), held))
 
     async def end(self, lane: LaneId) -> int:
         """The next offset of the lane's log. Raises KafkaUnavailable."""
@@ -96,7 +101,7 @@ class KafkaCallbackFeed:
         try:
             while not self._closing.is_set():
                 self._commands.run()
-                self._pause_when_full()
+                self._steer()
                 first = self._consumer.poll(_POLL_S)
                 if first is not None:
                     self._deliver([first, *self._consumer.consume(_BATCH - 1, 0)])
@@ -108,27 +113,32 @@ class KafkaCallbackFeed:
         topic = callbacks_topic(self._options.group_id, lane.topic)
         self._followed[topic, lane.partition] = _Followed(lane, generation, offset)
         self._consumer.incremental_assign([TopicPartition(topic, lane.partition, offset)])
-        if self._paused:
-            self._consumer.pause([TopicPartition(topic, lane.partition)])
 
     def _unfollow(self, lane: LaneId) -> None:
         place = (callbacks_topic(self._options.group_id, lane.topic), lane.partition)
         if self._followed.pop(place, None) is not None:
             self._consumer.incremental_unassign([TopicPartition(*place)])
 
-    def _pause_when_full(self) -> None:
+    def _hold(self, lane: LaneId, generation: int | None, held: bool) -> None:
+        followed = self._followed.get((callbacks_topic(self._options.group_id, lane.topic), lane.partition))
+        if followed is not None and followed.generation == generation:
+            followed.held = held
+
+    def _steer(self) -> None:
+        """Pause the lanes that are to rest: all when too much waits to be taken; and let the others flow."""
         full = self._handover.full()
-        if full == self._paused:
-            return
-        self._paused = full
-        places = [TopicPartition(*place, followed.position) for place, followed in self._followed.items()]
-        if full:
-            self._consumer.pause(places)
-            return
-        self._consumer.resume(places)
-        for place in places:  # wakes the fetcher, see kafka_group
+        for place, followed in self._followed.items():
+            rests = full or followed.held
+            if rests is followed.paused:
+                continue
+            followed.paused = rests
+            here = TopicPartition(*place, followed.position)
+            if rests:
+                self._consumer.pause([here])
+                continue
+            self._consumer.resume([here])
             with contextlib.suppress(KafkaException):
-                self._consumer.seek(place)
+                self._consumer.seek(here)  # wakes the fetcher, see kafka_group
 
     def _deliver(self, messages: list[Message]) -> None:
         batch: list[tuple[int, Heard]] = []

@@ -134,4 +134,5 @@ class Intake:
             for heard in batch:
                 keeper = self.keepers.get(heard.lane)
                 if keeper is not None:
-                    await keeper.hear(heard)
+                    keeper.hear(heard)
+            await asyncio.sleep(0)  # whoever has much to catch up with is not alone

@@ -12,17 +12,17 @@ from connector.core.model import Record
 from connector.errors import KafkaUnavailable, LaneLost, LaneRefused, LaneStopped
 from connector.logs import get_logger
 from connector.ports import Heard, LaneId
-from connector.services import following, inherited, planning
+from connector.services import inherited, planning
 from connector.services.checkpoints import Checkpoints
 from connector.services.claim import Claimed, claim
 from connector.services.forgetting import forget
+from connector.services.hearing import Hearing
 from connector.services.lane import Lane
 from connector.services.live import Live
 from connector.services.parts import Parts
 from connector.services.stopping import unless, within
 
 log = get_logger("keeper")
-_CALLBACKS_AT_ONCE = 256
 _FIRST_BACKOFF_S, _LAST_BACKOFF_S = 0.2, 5.0
 _TURN = 200  # rows queued in one go
 _LAST_ROWS_S = 2.0
@@ -43,7 +43,7 @@ class Keeper:
         # Not bounded here: the backlog holds the input long before, and a bounded queue would let one lane stop the others' intake.
         self._records: asyncio.Queue[Record] = asyncio.Queue()
         self.on_their_way: tuple[asyncio.Future[tuple[str, int]], ...] = ()  # outputs of the last tenure that Kafka had not acknowledged
-        self._hearing = asyncio.Semaphore(_CALLBACKS_AT_ONCE)
+        self._hearing: Hearing | None = None
         self._enter("claiming")
 
     async def run(self) -> None:
@@ -96,17 +96,10 @@ class Keeper:
             self.lane.backlog.arrive(record)
             self._records.put_nowait(record)
 
-    async def hear(self, heard: Heard) -> None:
-        """A callback of this lane; waits while many are being applied."""
-        lane = self.lane
-        if lane is None or self.state != "running":
-            return
-        if heard.record.offset < lane.callbacks.position:  # the log was made anew under way: the next claim finds where to go on
-            lane.writer.lose("callbacks_begun_anew")
-            return
-        await self._hearing.acquire()
-        lane.callbacks.take(heard.record.offset)
-        lane.hear(following.hear(lane, heard), self._hearing.release)
+    def hear(self, heard: Heard) -> None:
+        """A callback of this lane. Between tenures it is left: the next one follows them anew."""
+        if self._hearing is not None and self.state == "running":
+            self._hearing.offer(heard)
 
     # ---------------------------------------------------------------------------------------------------------- one tenure
 
@@ -125,6 +118,8 @@ class Keeper:
                 doubts = await self._adopt(lane, claimed)
                 for work in (self._work(lane), lane.agenda.run(), checkpoints.run(), checkpoints.run_commits(), self._watch(lane)):
                     lane.background(work)
+                hearing = self._hearing = Hearing(lane)
+                lane.background(hearing.run())
                 lane.background(forget(lane))
                 lane.background(inherited.report(lane, doubts))
                 self._start_input(claimed)
@@ -135,7 +130,7 @@ class Keeper:
         except* LaneStopped:
             pass
         finally:
-            self.lane = None
+            self.lane = self._hearing = None
             self.parts.feed.unfollow(self.id)
             if lane is not None:
                 self.on_their_way = lane.emitter.unacked()

@@ -27,6 +27,7 @@ class FakeCallbackFeed:
     def __init__(self, logs: Logs | None = None) -> None:
         self.logs: Logs = defaultdict(list) if logs is None else logs
         self.position: dict[LaneId, int] = {}
+        self.held: set[LaneId] = set()
         self.queue: asyncio.Queue[Sequence[Heard] | None] = asyncio.Queue(maxsize=100_000)
 
     def put(self, lane: LaneId, callback: Callback | None) -> None:
@@ -34,7 +35,7 @@ class FakeCallbackFeed:
         self.deliver(lane)
 
     def deliver(self, lane: LaneId) -> None:
-        if lane in self.position:
+        if lane in self.position and lane not in self.held:
             end = len(self.logs[lane])
             first = self.position[lane] if self.position[lane] <= end else 0  # the log was made anew
             self.position[lane] = end
@@ -44,10 +45,15 @@ class FakeCallbackFeed:
 
     def follow(self, lane: LaneId, offset: int | None) -> None:
         self.position[lane] = offset if offset is not None and offset <= len(self.logs[lane]) else 0
+        self.held.discard(lane)
         self.deliver(lane)
 
     def unfollow(self, lane: LaneId) -> None:
         self.position.pop(lane, None)
+
+    def hold(self, lane: LaneId, held: bool) -> None:
+        (self.held.add if held else self.held.discard)(lane)
+        self.deliver(lane)
 
     async def end(self, lane: LaneId) -> int:
         await asyncio.sleep(0)

@@ -168,6 +168,7 @@ class SimFeed:
         self._ended = False
         self._generation = 0
         self._live: dict[LaneId, int] = {}
+        self._held: set[LaneId] = set()
         self._position: dict[LaneId, int] = {}
         for lane in lanes:
             broker.log(f"callbacks {lane}").followers.append(functools.partial(self._poke, lane))
@@ -175,11 +176,16 @@ class SimFeed:
     def follow(self, lane: LaneId, offset: int | None) -> None:
         self._generation += 1
         self._live[lane] = self._generation
+        self._held.discard(lane)
         self._position[lane] = offset or 0
         self._poke(lane)
 
     def unfollow(self, lane: LaneId) -> None:
         self._live.pop(lane, None)
+
+    def hold(self, lane: LaneId, held: bool) -> None:
+        (self._held.add if held else self._held.discard)(lane)
+        self._poke(lane)
 
     async def end(self, lane: LaneId) -> int:
         await self._broker.reach()
@@ -204,7 +210,7 @@ class SimFeed:
             self._broker.loop.on(self._process, self._broker.rng.random() * 0.05, self._pump, lane)
 
     def _pump(self, lane: LaneId) -> None:
-        if lane not in self._live:
+        if lane not in self._live or lane in self._held:
             return
         if self._broker.down:
             self._broker.loop.on(self._process, 0.5, self._pump, lane)

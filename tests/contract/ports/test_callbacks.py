@@ -72,6 +72,28 @@ async def test_nothing_comes_after_unfollow(callbacks: Callbacks, reader: Reader
     assert await reader.take(1) == [(1, 2)]
 
 
+async def test_a_held_lane_loses_nothing(callbacks: Callbacks, reader: Reader) -> None:
+    """What comes while a lane is held arrives once it is let go, in order, once each; other lanes flow on, and following anew lets go."""
+    other = callbacks.lane._replace(partition=0)
+    for lane in (callbacks.lane, other):
+        callbacks.feed.follow(lane, 0)
+    await callbacks.sink.put(callback(callbacks.lane, 0))
+    assert await reader.take(1) == [(0, 0)]
+    callbacks.feed.hold(callbacks.lane, held=True)
+    await callbacks.sink.put(callback(other, 7))
+    assert await reader.take(1) == [(0, 7)]  # the hold is in force by now
+    for number in range(1, 4):
+        await callbacks.sink.put(callback(callbacks.lane, number))
+    for number in range(8, 20):
+        await callbacks.sink.put(callback(other, number))
+    assert await reader.take(12) == [(number - 7, number) for number in range(8, 20)]
+    callbacks.feed.hold(callbacks.lane, held=False)
+    assert await reader.take(3) == [(1, 1), (2, 2), (3, 3)]
+    callbacks.feed.hold(callbacks.lane, held=True)
+    callbacks.feed.follow(callbacks.lane, 2)
+    assert await reader.take(2) == [(2, 2), (3, 3)]
+
+
 async def test_a_batch_is_of_one_lane(callbacks: Callbacks) -> None:
     """A lane that goes while another one's callbacks are being taken gets none of those that were fetched beside them."""
     other = callbacks.lane._replace(partition=0)

@@ -1,0 +1,60 @@
+"""The callbacks of one lane on their way to their flows: applied some hundred at once, and back-pressure of its own for the rest."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING
+
+from connector.ports import Heard
+from connector.services import following
+
+if TYPE_CHECKING:
+    from connector.services.lane import Lane
+
+_AT_ONCE = 256
+_MOST = 2000  # so many waiting, and the lane's feed rests; at half of it, it goes on
+
+
+class Hearing:
+    """One tenure's. What still waits at its end is heard by the next one: the checkpoint passes only what was applied."""
+
+    def __init__(self, lane: Lane) -> None:
+        self._lane = lane
+        self._waiting: deque[Heard] = deque()
+        self._came = asyncio.Event()
+        self._free = asyncio.Semaphore(_AT_ONCE)
+        self._next = lane.callbacks.position
+        self._held = False
+
+    def offer(self, heard: Heard) -> None:
+        """A callback came. Never waits, so that no lane holds up another one's."""
+        if heard.record.offset < self._next:  # the log was made anew under way: the next claim finds where to go on
+            self._lane.writer.lose("callbacks_begun_anew")
+            return
+        self._next = heard.record.offset + 1
+        self._waiting.append(heard)
+        self._came.set()
+        if len(self._waiting) >= _MOST:
+            self._hold(held=True)
+
+    async def run(self) -> None:
+        """Apply them, begun in their order, until the lane drains; ends by cancellation too."""
+        lane = self._lane
+        while True:
+            await self._came.wait()
+            await self._free.acquire()
+            if lane.draining:
+                return
+            heard = self._waiting.popleft()
+            if not self._waiting:
+                self._came.clear()
+            if len(self._waiting) <= _MOST // 2:
+                self._hold(held=False)
+            lane.callbacks.take(heard.record.offset)
+            lane.hear(following.hear(lane, heard), self._free.release)
+
+    def _hold(self, *, held: bool) -> None:
+        if held is not self._held:
+            self._held = held
+            self._lane.parts.feed.hold(self._lane.id, held=held)
