@@ -41,40 +41,49 @@ class Receiver(Protocol):
 
 
 def callbacks_app(receiver: Receiver, limits: Limits | None = None) -> ASGIApp:
-    """``POST /callbacks/v1/{kid}/{token}``; everything else gets the same empty 404, and every refusal ends the connection.
+    """``POST /callbacks/v1/{kid}/{token}``; everything else is asked about as a forged call, and gets the same empty 404 at the same cost.
 
-    The content type is not asked for: the signed path is the proof, and a genuine call must not be lost for a header that the
-    contract does not name.
+    Every refusal ends the connection, and so does a body that was not read to its end. The content type is not asked for: the signed
+    path is the proof, and a genuine call must not be lost for a header that the contract does not name.
     """
     bounds = limits or Limits()
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
-        status = 404
         called = _CALL.fullmatch(scope["path"]) if scope["method"] == "POST" else None
-        if called:
-            request = Request(scope, receive)
-            source = request.client.host if request.client else ""
-            status = await receiver.receive(called["kid"], called["token"], source, lambda: _body(request, bounds))
-        response = Response(status_code=status, headers=None if status == 200 else _CLOSE)  # noqa: PLR2004 - HTTP's own words
-        await response(scope, receive, send)
+        kid, token = called.group("kid", "token") if called else ("", "")
+        request = Request(scope, receive)
+        body = _Body(request, bounds)
+        status = await receiver.receive(kid, token, request.client.host if request.client else "", body.read)
+        goes_on = status == 200 and not body.cut  # noqa: PLR2004 - HTTP's own word
+        await Response(status_code=status, headers=None if goes_on else _CLOSE)(scope, receive, send)
 
     return app
 
 
-async def _body(request: Request, limits: Limits) -> bytes:
-    """The request's body; empty when it is too large, too slow or cut."""
-    body = bytearray()
-    try:
-        async with asyncio.timeout(limits.body_s):
-            async for chunk in request.stream():
-                body += chunk
-                if len(body) > limits.body_bytes:
-                    return b""
-    except (TimeoutError, ClientDisconnect):
-        return b""
-    return bytes(body)
+class _Body:
+    """A request's body, read when it is asked for. ``cut``: there was more of it than was read."""
+
+    def __init__(self, request: Request, limits: Limits) -> None:
+        self._request = request
+        self._limits = limits
+        self.cut = False
+
+    async def read(self) -> bytes:
+        """All of it; nothing when it is too large, too slow or broken off."""
+        body = bytearray()
+        try:
+            async with asyncio.timeout(self._limits.body_s):
+                async for chunk in self._request.stream():
+                    body += chunk
+                    if len(body) > self._limits.body_bytes:
+                        self.cut = True
+                        return b""
+        except (TimeoutError, ClientDisconnect):
+            self.cut = True
+            return b""
+        return bytes(body)
 
 
 # ----------------------------------------------------------------------------------------------------------------- private

@@ -33,6 +33,8 @@ def run(
     if problems:
         raise ConfigError(tuple(problems))
     settings = read_settings(config)
+    if role is Role.INGRESS and settings.callbacks.public_url is None:
+        raise ConfigError((Problem("callbacks.public_url", "must be set for --role ingress: without it no callback is asked for"),))
 
     import uvloop  # noqa: PLC0415 - keeps --help fast
 

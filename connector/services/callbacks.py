@@ -1,8 +1,8 @@
 """The ingress: a callback is verified, reduced, handed over durably, and only then answered with 200.
 
-Answers: 200 taken · 404 for everything that no key of ours has signed, always by the same path · 429 for more of that from a source whose
-bucket is empty (a genuine call is never counted nor slowed) · 503 when Kafka is away or too many wait: Routee calls again
-(OTP callbacks are never repeated, so the lane polls those).
+Answers: 200 taken · 404 for everything that no key of ours has signed (other paths and methods count as that), always by the same path ·
+429 for more of that from a source whose bucket is empty (a genuine call is never counted nor slowed) · 503 when Kafka is away or too many
+wait: Routee calls again (OTP callbacks are never repeated, so the lane polls those).
 """
 
 from __future__ import annotations

@@ -251,12 +251,12 @@ class Crew:
             "shutdown": {"grace": "10s"},
         }
 
-    def start_worker(self, number: int) -> None:
+    def start_worker(self, number: int, role: str = "all") -> None:
         """Start (again) the worker of that number, and wait until it is up."""
         admin_port, public_port = self.ports.setdefault(number, (_free_port(), _free_port()))
         config = self.folder / f"worker-{number}.yaml"
         config.write_bytes(orjson.dumps(self.settings(admin_port, public_port)))  # JSON is YAML
-        self.workers[number] = self._spawn(f"worker-{number}", ["run", "--config", str(config)])
+        self.workers[number] = self._spawn(f"worker-{number}", ["run", "--role", role, "--config", str(config)])
         _await_port(admin_port)
 
     def kill(self, number: int) -> None:

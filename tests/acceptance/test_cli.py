@@ -137,6 +137,13 @@ def test_check_refuses_a_flow_longer_than_the_memory_of_its_event(place: Path) -
     assert "which is too long for lane.dedup_window\n    hint: shorten its ttl, or set lane.dedup_window above" in answer.stderr
 
 
+def test_an_ingress_without_a_public_url_is_refused(place: Path) -> None:
+    """It would have nothing to do: better said at once than found out by silence."""
+    answer = connector("run", "--role", "ingress", folder=place, CONNECTOR_CALLBACKS__PUBLIC_URL="null")
+    assert (answer.returncode, answer.stdout) == (2, "")
+    assert "callbacks.public_url: must be set for --role ingress" in answer.stderr
+
+
 @pytest.mark.parametrize("command", [["check"], ["run"], ["topics", "verify"], ["topics", "create"]])
 def test_a_missing_settings_file_is_exit_code_2(command: list[str], tmp_path: Path) -> None:
     """Every command that needs settings says so in the same words."""

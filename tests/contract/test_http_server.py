@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -92,7 +93,7 @@ async def test_a_callback_reaches_the_receiver() -> None:
 
 
 async def test_everything_else_is_one_and_the_same_404() -> None:
-    """Other methods, other paths, forged tokens: an outsider cannot tell them apart."""
+    """Other methods, other paths, forged tokens: an outsider cannot tell them apart, for each is asked about as a forged call."""
     receiver = Recorder()
     receiver.status = 404
     paths = ["/", "/callbacks/v1/kid", "/callbacks/v1/kid/", f"{PATH}/more", "/callbacks/v1//token", "/metrics", PATH]
@@ -101,7 +102,9 @@ async def test_everything_else_is_one_and_the_same_404() -> None:
         answers = [await client.request(method, path, content=b"{}") for method, path in calls]
     shapes = {(answer.status_code, answer.content, tuple(sorted(answer.headers.items()))) for answer in answers}
     assert shapes == {(404, b"", (("connection", "close"), ("content-length", "0")))}
-    assert len(receiver.calls) == 1
+    assert len(receiver.calls) == len(calls)
+    assert {(kid, token) for kid, token, _, _ in receiver.calls[:-1] if (kid, token) != ("kid", "token")} == {("", "")}
+    assert [call[:2] for call in receiver.calls].count(("kid", "token")) == 1
 
 
 async def test_a_large_or_slow_or_cut_body_reads_as_empty() -> None:
@@ -112,7 +115,9 @@ async def test_a_large_or_slow_or_cut_body_reads_as_empty() -> None:
         assert (await client.post(PATH, content=b"x" * 1_001)).status_code == 200
         reader, writer = await asyncio.open_connection(*server.address)
         writer.write(f"POST {PATH} HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\nabc".encode())
-        assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+        answer = await ended(reader)
+        assert answer.startswith(b"HTTP/1.1 200")
+        assert b"connection: close" in answer
         writer.close()
         receiver.entered.clear()
         _, writer = await asyncio.open_connection(*server.address)
@@ -180,6 +185,44 @@ async def test_connections_are_bounded() -> None:
         assert (await held[0][0].readline()).startswith(b"HTTP/1.1 200")
         for _, other in held:
             other.close()
+
+
+async def test_an_endless_body_ends_the_connection() -> None:
+    """Even behind a genuine path: the answer comes, and what is still being sent holds no connection."""
+    async with serving(callbacks_app(Recorder(), QUICK), QUICK) as (server, _):
+        reader, writer = await asyncio.open_connection(*server.address)
+        writer.write(f"POST {PATH} HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n".encode())
+        writer.write(b"ff\r\n" + b"x" * 255 + b"\r\n")
+        assert (await ended(reader)).startswith(b"HTTP/1.1 200")
+        writer.close()
+
+
+async def test_no_log_line_tells_a_path(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) -> None:
+    """A path is a capability: however a call ends, by a defect of ours too, and however loud the logs, none of them holds one."""
+
+    class Defect(Recorder):
+        async def receive(self, kid: str, token: str, source: str, read: Callable[[], Awaitable[bytes]]) -> int:
+            if kid == "defect":
+                raise RuntimeError("a defect")
+            return await super().receive(kid, token, source, read)
+
+    receiver = Defect()
+    secret = "a-secret"
+    path = f"/callbacks/v1/kid/{secret}"
+    async with serving(callbacks_app(receiver)) as (server, client):
+        for name in ("uvicorn", "uvicorn.error", "uvicorn.access", "uvicorn.asgi"):
+            caplog.set_level(logging.DEBUG, name)
+        for status in (200, 404, 503):
+            receiver.status = status
+            assert (await client.post(path, content=b"{}")).status_code == status
+        assert (await client.post(f"/callbacks/v1/defect/{secret}")).status_code == 500
+        reader, writer = await asyncio.open_connection(*server.address)
+        writer.write(f"POST {path} HTTP/9.9\r\n\r\n".encode())
+        assert (await ended(reader)).startswith(b"HTTP/1.1 400")
+        writer.close()
+    assert "a defect" in caplog.text
+    ours = "".join(capfd.readouterr()) + "".join(str(record.__dict__) for record in caplog.records if not record.name.startswith("http"))
+    assert secret not in ours
 
 
 async def test_nonsense_is_refused_and_not_logged_away(capfd: pytest.CaptureFixture[str]) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hmac
 import uuid
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -61,6 +63,32 @@ def test_nonsense_is_refused(kid: str, token: str) -> None:
     assert verify(KEYS, kid, token) is None
     assert verify(KEYS, key_id(KEYS[0]), token) is None
     assert verify((), kid, token) is None
+
+
+def test_every_refusal_costs_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unknown key, wrong signature, no token at all: each takes one MAC and the same comparisons, all in constant time."""
+    work: list[str] = []
+
+    def counted(name: str, function: Callable[..., object]) -> Callable[..., object]:
+        def call(*arguments: object) -> object:
+            work.append(name)
+            return function(*arguments)
+
+        return call
+
+    kid, token = mint(KEYS, CLAIM)
+    _, foreign = mint((b"x" * 32,), CLAIM)
+    monkeypatch.setattr(hmac, "new", counted("mac", hmac.new))
+    monkeypatch.setattr(hmac, "compare_digest", counted("compare", hmac.compare_digest))
+    costs = set()
+    for call in ((kid, foreign), ("unknown", token), (key_id(KEYS[1]), token), (kid, token[:-1]), (kid, "x" * 600), ("", "")):
+        work.clear()
+        assert verify(KEYS, *call) is None
+        costs.add(tuple(work))
+    assert costs == {("compare", "compare", "mac", "compare")}
+    work.clear()
+    assert verify(KEYS, kid, token) == CLAIM
+    assert tuple(work) in costs
 
 
 def test_keys_rotate() -> None:
