@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from connector.cli.schema_asyncapi import asyncapi
+from connector.cli.schema_openapi import openapi
 from connector.core.moves import TRANSITIONS, State
 from connector.core.reasons import tables
 from connector.core.words import status_table_markdown
@@ -286,7 +287,12 @@ def topics_document() -> str:
     return json.dumps(asyncapi(defaults), indent=2, ensure_ascii=False) + "\n"
 
 
-WHOLE: Final[Mapping[str, Callable[[], str]]] = {"docs/asyncapi.json": topics_document}
+def port_document() -> str:
+    """The OpenAPI document of the public port."""
+    return json.dumps(openapi(), indent=2, ensure_ascii=False) + "\n"
+
+
+WHOLE: Final[Mapping[str, Callable[[], str]]] = {"docs/asyncapi.json": topics_document, "docs/openapi.json": port_document}
 
 PARTS: Final[Mapping[str, Callable[[], str]]] = {
     "settings": settings,

@@ -34,7 +34,10 @@ COMMANDS: Final[dict[str, Entry]] = {
     "check": Entry("connector.cli.check:check", "Check settings and rules: everything that is wrong, at once."),
     "topics": Entry("connector.cli.topics:app", "Create or verify the connector's topics."),
     "flows": Entry("connector.cli.flows:app", "Show what became of an event, or list flows by state."),
-    "schema": Entry("connector.cli.schema:app", "Print the JSON Schema of the settings or of the rules, or the AsyncAPI of the topics."),
+    "schema": Entry(
+        "connector.cli.schema:app",
+        "Print the JSON Schema of the settings or of the rules, the AsyncAPI of the topics, or the OpenAPI of the public port.",
+    ),
 }
 
 

@@ -9,7 +9,7 @@ from connector.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile, print_json
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
-    help="Print the JSON Schema of the settings or of the rules, for editors and CI; or the AsyncAPI of the topics, for their readers.",
+    help="Print the JSON Schema of the settings or of the rules, the AsyncAPI of the topics, or the OpenAPI of the public port.",
 )
 
 
@@ -35,3 +35,11 @@ def asyncapi(config: ConfigFile = DEFAULT_CONFIG, _as_json: AsJson = True) -> No
     from connector.cli.schema_asyncapi import asyncapi as document  # noqa: PLC0415 - keeps --help fast
 
     print_json(document(read_settings(config)))
+
+
+@app.command()
+def openapi(_as_json: AsJson = True) -> None:
+    """Print the public port as an OpenAPI 3.1 document."""
+    from connector.cli.schema_openapi import openapi as document  # noqa: PLC0415 - keeps --help fast
+
+    print_json(document())
