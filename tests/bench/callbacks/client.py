@@ -14,7 +14,7 @@ from tests.bench.callbacks.calls import Caller
 
 ANSWER_S: Final = 2.0
 """So long Routee waits (Routee's documentation: callbacks)."""
-_PAUSES_S: Final = (0.5, 1.0, 2.0, 4.0)  # Routee's own begin with 30 s: nothing is learned by waiting for them
+_PAUSES_S: Final = (1.0, 2.0, 4.0, 8.0)  # Routee's own begin with 30 s: nothing is learned by waiting for them
 _HEAD_ENDS: Final = b"\r\n\r\n"
 
 
@@ -124,6 +124,7 @@ class Load:
     ports: Sequence[int]
     count: int
     rate: float
+    first: int = 0  # number of the first
     patience_s: float = 120.0
     answered: dict[int, Answered] = field(default_factory=dict)
     heard: Counter[str] = field(default_factory=Counter)
@@ -134,11 +135,11 @@ class Load:
         begun = time.monotonic()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self.count / self.rate + self.patience_s), asyncio.TaskGroup() as group:
-                for number in range(self.count):
-                    due = begun + number / self.rate
+                for turn in range(self.count):
+                    due = begun + turn / self.rate
                     if (ahead := due - time.monotonic()) > 0:
                         await asyncio.sleep(ahead)
-                    group.create_task(self._deliver(number, due, doors))
+                    group.create_task(self._deliver(self.first + turn, due, doors))
         for door in doors:
             door.close()
 

@@ -19,6 +19,7 @@ from tests.kafka import Broker
 RECEIVERS: Final = 3
 SETTLE_S: Final = 5.0
 """After the broker answers again: so long the producers may take to find it, elect and resume."""
+_WARM: Final = 60  # every lane at every receiver
 _TICK_S: Final = 0.02
 
 
@@ -26,6 +27,8 @@ def storm(broker: Broker, folder: Path, *, callbacks: int, rate: float, kills: i
     """``kills`` and ``bounces`` are spread over the whole of it."""
     part = Part("storm")
     with receivers(broker, folder, RECEIVERS) as fleet, ThreadPoolExecutor(1) as beside:
+        # A cluster that has just begun lets its first producers wait: that is no news of the ingress.
+        uvloop.run(Load(fleet.caller, fleet.public_ports, _WARM, _WARM, callbacks).run())
         load = Load(fleet.caller, fleet.public_ports, callbacks, rate)
         calling = beside.submit(uvloop.run, load.run())
         away = Bouncer(fleet)
