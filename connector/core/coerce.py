@@ -19,6 +19,7 @@ _TIME = re.compile(
 )
 _IDENTIFIER = re.compile(r"[\x21-\x7e]{1,200}")
 _INTEGER = re.compile(r"[+-]?\d{1,15}", re.ASCII)
+_NO_DIGITS = re.compile(r"[^0-9]+")
 _AMOUNT = re.compile(r"[+-]?\d{1,20}(?:\.\d{1,30})?(?:[eE][+-]?\d{1,2})?", re.ASCII)
 _WHOLE_DIGITS = 12  # outputs carry decimal(18,6)
 _PLACES = 6
@@ -63,7 +64,11 @@ def _nothing(_word: str) -> None:
 
 def first(document: Mapping[str, Any], *names: str) -> object | None:
     """The first of these members that is there and not null."""
-    return next((value for name in names if (value := document.get(name)) is not None), None)
+    for name in names:
+        value: object | None = document.get(name)
+        if value is not None:
+            return value
+    return None
 
 
 def unwrap(document: object) -> Mapping[str, Any] | None:
@@ -148,7 +153,7 @@ def time_ms(value: object) -> int | None:
 
 def digits(phone: str) -> str:
     """A phone's ASCII digits, for comparing."""
-    return "".join(char for char in phone if char in "0123456789")
+    return _NO_DIGITS.sub("", phone)
 
 
 def phones(value: object) -> list[str]:

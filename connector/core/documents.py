@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 from connector.core.coerce import first, identifier, integer, money, objects, phones, squash, string, time_ms, unwrap
@@ -40,6 +41,7 @@ class _Step:
     kind: str | None
     channel: Channel | None
     entry: Entry
+    told: Entry  # of its status, by ``_status``
 
 
 def parse_flow(document: object) -> FlowReport | None:
@@ -93,7 +95,7 @@ def _steps(entries: Sequence[Entry]) -> list[_Step]:
         message = identifier(entry.get("messageId")) or f"#{len(orders)}"
         order = orders.setdefault(message, _order(entry, len(orders) + 1))
         kind = string(first(entry, "type", "channel"), _MAX_WORD)
-        steps.append(_Step(order, kind, channel_of(kind) if kind else None, entry))
+        steps.append(_Step(order, kind, channel_of(kind) if kind else None, entry, _status(entry)))
     return sorted(steps, key=lambda step: step.order)
 
 
@@ -115,14 +117,13 @@ def _reports(steps: Sequence[_Step]) -> Iterator[StepReport]:
     """One report per (order, channel)."""
     groups: dict[tuple[int, Channel], dict[str, StepReport]] = {}
     for position, step in enumerate(steps):
-        if step.channel is not None and (report := _report(step.order, step.channel, step.entry)) is not None:
+        if step.channel is not None and (report := _report(step.order, step.channel, step.entry, step.told)) is not None:
             part = identifier(step.entry.get("smsId")) or f"#{position}"
             groups.setdefault((step.order, step.channel), {})[part] = report
     return (_fold(tuple(parts.values())) for parts in groups.values())
 
 
-def _report(order: int, channel: Channel, entry: Entry) -> StepReport | None:
-    given = _status(entry)
+def _report(order: int, channel: Channel, entry: Entry, given: Entry) -> StepReport | None:
     word = string(given.get("name"), _MAX_WORD)
     if word is None:
         return None
@@ -168,7 +169,13 @@ def _status(entry: Entry) -> dict[str, object]:
 
 def _operator(entry: Entry) -> str | None:
     operator = string(entry.get("operator"), 80)
-    return redact(operator, limit=80) if operator else None
+    return _plain(operator) if operator else None
+
+
+@lru_cache(maxsize=1024)
+def _plain(operator: str) -> str:
+    """There are few, and cutting out what is personal takes long."""
+    return redact(operator, limit=80)
 
 
 def _fold(parts: Sequence[StepReport]) -> StepReport:
@@ -238,7 +245,7 @@ def _unknown_words(word: str | None, steps: Sequence[_Step]) -> Iterator[str]:
     for step in steps:
         if step.kind is not None and step.channel is None:
             yield redact(step.kind, limit=_MAX_WORD)
-        status = string(_status(step.entry)["name"], _MAX_WORD)
+        status = string(step.told["name"], _MAX_WORD)
         if step.channel is not None and status and step_status(step.channel, status) is None:
             yield redact(status, limit=_MAX_WORD)
 
