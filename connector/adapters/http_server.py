@@ -11,7 +11,7 @@ from typing import Protocol
 import orjson
 import uvicorn
 from starlette.applications import Starlette
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -25,7 +25,8 @@ from connector.metrics import Metrics
 _LOG = get_logger(__name__)
 _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _CALL = re.compile(re.escape(PATH) + r"/(?P<kid>[^/]+)/(?P<token>[^/]+)")
-_CLOSE = {"connection": "close"}
+_EMPTY = [(b"content-length", b"0")]
+_LAST = [*_EMPTY, (b"connection", b"close")]
 _BACKLOG = 1_024
 
 
@@ -53,11 +54,12 @@ def callbacks_app(receiver: Receiver, limits: Limits | None = None) -> ASGIApp:
             return
         called = _CALL.fullmatch(scope["path"]) if scope["method"] == "POST" else None
         kid, token = called.group("kid", "token") if called else ("", "")
-        request = Request(scope, receive)
-        body = _Body(request, bounds)
-        status = await receiver.receive(kid, token, request.client.host if request.client else "", body.read)
+        body = _Body(receive, bounds)
+        status = await receiver.receive(kid, token, scope["client"][0] if scope.get("client") else "", body.read)
         goes_on = status == 200 and not body.cut  # noqa: PLR2004 - HTTP's own word
-        await Response(status_code=status, headers=None if goes_on else _CLOSE)(scope, receive, send)
+        # Said in ASGI's words: a framework's request and response would take a tenth of all that a callback takes.
+        await send({"type": "http.response.start", "status": status, "headers": _EMPTY if goes_on else _LAST})
+        await send({"type": "http.response.body", "body": b""})
 
     return app
 
@@ -65,8 +67,8 @@ def callbacks_app(receiver: Receiver, limits: Limits | None = None) -> ASGIApp:
 class _Body:
     """A request's body, read when it is asked for. ``cut``: there was more of it than was read."""
 
-    def __init__(self, request: Request, limits: Limits) -> None:
-        self._request = request
+    def __init__(self, receive: Receive, limits: Limits) -> None:
+        self._receive = receive
         self._limits = limits
         self.cut = False
 
@@ -75,15 +77,16 @@ class _Body:
         body = bytearray()
         try:
             async with asyncio.timeout(self._limits.body_s):
-                async for chunk in self._request.stream():
-                    body += chunk
+                while (part := await self._receive())["type"] == "http.request":
+                    body += part.get("body", b"")
                     if len(body) > self._limits.body_bytes:
-                        self.cut = True
-                        return b""
-        except (TimeoutError, ClientDisconnect):
-            self.cut = True
-            return b""
-        return bytes(body)
+                        break
+                    if not part.get("more_body"):
+                        return bytes(body)
+        except TimeoutError:
+            pass
+        self.cut = True
+        return b""
 
 
 # ----------------------------------------------------------------------------------------------------------------- private
