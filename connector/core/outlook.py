@@ -50,9 +50,10 @@ def poll_ms(flow: Flow, schedule_s: tuple[float, ...], now_ms: int) -> int:
     Behind the schedule's end its last step is repeated: a flow found silent after an outage is asked about soon, too.
     """
     jitter = jitter_of(flow.facts.flow_id)
-    points = (flow.changed_at_ms + int(point * 1000 * jitter) for point in schedule_s)
+    since_ms = min(flow.changed_at_ms, now_ms)  # news of the future: the clock was set back, which must not put off what comes next
+    points = (since_ms + int(point * 1000 * jitter) for point in schedule_s)
     last_ms = int(schedule_s[-1] * 1000 * jitter)
-    later_ms = now_ms + last_ms - (now_ms - flow.changed_at_ms) % last_ms
+    later_ms = now_ms + last_ms - (now_ms - since_ms) % last_ms
     return next((point for point in points if point > now_ms), later_ms)
 
 

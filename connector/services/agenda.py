@@ -1,4 +1,8 @@
-"""What is due in a lane: parked flows, doubts, silent flows. Times follow from the flows' state; nothing is stored."""
+"""What is due in a lane: parked flows, doubts, silent flows. Times follow from the flows' state; nothing is stored.
+
+Those are times of the wall clock; what is waited for is how far away they are when they are noted, on the clock that never steps: a wall
+clock that is set back delays nothing that was begun, and one that is set forward lets nothing come at once.
+"""
 
 from __future__ import annotations
 
@@ -17,36 +21,37 @@ _NOT_SENT_MS = 500
 
 
 class Agenda:
-    """A heap of (due, flow id); an entry that the flow's own ``due_ms`` no longer confirms is stale."""
+    """A heap of (due, flow id), by the boot clock; an entry that the flow's own ``due`` no longer confirms is stale."""
 
     def __init__(self, lane: Lane) -> None:
         self._lane = lane
-        self._heap: list[tuple[int, str]] = []
+        self._heap: list[tuple[float, str]] = []
 
     def schedule(self, live: Live, *, now: bool = False) -> None:
         """Note when this flow needs care next; ``now``: at the next tick."""
-        due_ms = self._lane.parts.clock.now_ms() if now else self._due_ms(live)
+        clock = self._lane.parts.clock
+        now_ms = clock.now_ms()
+        due_ms = now_ms if now else self._due_ms(live, now_ms)
         if due_ms is not None:
-            live.due_ms = due_ms
-            heapq.heappush(self._heap, (due_ms, live.id))
+            live.due = clock.boot() + (due_ms - now_ms) / 1000
+            heapq.heappush(self._heap, (live.due, live.id))
 
     async def run(self) -> None:
         """Wake what is due; ends by cancellation."""
         clock = self._lane.parts.clock
         while True:
-            now_ms = clock.now_ms()
-            while self._heap and self._heap[0][0] <= now_ms:
-                due_ms, flow_id = heapq.heappop(self._heap)
+            now = clock.boot()
+            while self._heap and self._heap[0][0] <= now:
+                due, flow_id = heapq.heappop(self._heap)
                 live = self._lane.flows.get(flow_id)
-                if live is not None and not live.busy and live.due_ms == due_ms:
+                if live is not None and not live.busy and live.due == due:
                     self._wake(live)
             await clock.sleep(_TICK_S)
 
-    def _due_ms(self, live: Live) -> int | None:
+    def _due_ms(self, live: Live, now_ms: int) -> int | None:
         flow = live.flow
         if flow.finished:
             return None
-        now_ms = self._lane.parts.clock.now_ms()
         match flow.state:
             case State.PARKED:
                 return flow.due_ms or now_ms

@@ -135,15 +135,18 @@ def _conclusive_at(lane: Lane, live: Live) -> float:
 
 
 def _question(lane: Lane, live: Live) -> Question:
-    flow = live.flow
+    flow, now_ms = live.flow, lane.parts.clock.now_ms()
+    elapsed_ms = int((lane.parts.clock.boot() - _since(lane, live)) * 1000)
+    # Should the wall clock have been set back since the POST, that lies where either clock says: a window beside it would prove absence.
+    last_ms = max((line.at_ms for line in flow.attempts if line.outcome in IN_QUESTION), default=now_ms)
     return Question(
         flow_id=live.id,
         attempt=flow.attempt,
         lowest=min((line.n for line in flow.attempts if line.outcome in IN_QUESTION), default=1),
         labelled=flow.facts.labelled,
         signature=flow.facts.signature,
-        since_ms=in_question_since_ms(flow) - CANDIDATE_WINDOW_MS,
-        until_ms=lane.parts.clock.now_ms() + CANDIDATE_WINDOW_MS,
+        since_ms=min(in_question_since_ms(flow), now_ms - elapsed_ms) - CANDIDATE_WINDOW_MS,
+        until_ms=max(now_ms, last_ms + elapsed_ms) + CANDIDATE_WINDOW_MS,
         recipient=live.recipient or "",
     )
 

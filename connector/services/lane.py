@@ -87,7 +87,7 @@ class Lane:
         if live.turn is not None:
             await live.turn
         if live.flow.due_ms is not None:
-            await self.parts.clock.sleep((live.flow.due_ms - self.parts.clock.now_ms()) / 1000)
+            await self.parts.clock.sleep(min((live.flow.due_ms - self.parts.clock.now_ms()) / 1000, self.parts.policy.short_retry_s))
         while (request := await self._ready(live)) is not None:
             retry = await self._post(live, request)
             if retry is None:

@@ -43,7 +43,7 @@ class Live:
     tries: int = 0  # of the present attempt's retries, or searches
     poll_deferred: bool = False
     poll_alone: bool = False  # something was said of it that nobody could read: asked about at once
-    due_ms: int = 0  # what the agenda has for it
+    due: float = 0.0  # boot clock, what the agenda has for it
     busy: bool = False  # a task is at work on it
     users: int = 0  # how many are settling it
     emitted: int = 0  # number of the last output given to the outbox
