@@ -89,6 +89,8 @@ def printable(text: str) -> str:
     """``text`` as one line: what is not printable counts as white space, and white space is single."""
     if not text.isprintable():
         text = "".join(char if char.isprintable() else " " for char in text)
+    elif " " not in text:  # of all white space only this is printable
+        return text
     return " ".join(text.split())
 
 
