@@ -7,6 +7,7 @@ confluent-kafka, and for Avro the connector's package, which has the schemas. Wh
 
 * Drop repeats by the header ``failover.id``: an event may stand in its topic twice.
 * Take the last decision of a flow: a ``correction`` replaces an earlier one; a ``duplicate`` only tells that a person may have got two.
+* Take times from the event, not from the record: ``sent_at``, ``accepted_at``, ``delivered_at``, ``step.ended_at``.
 * Order a flow's statuses by ``seq``. ``delivered`` says that a person was reached; ``SUCCEEDED`` of an OTP only says that it was taken.
 """
 
@@ -19,7 +20,7 @@ import re
 import statistics
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -41,7 +42,7 @@ class Step:
     channel: str
     seq: int = 0
     status: str = ""
-    reached_after_s: float | None = None  # from acceptance to the first word that it arrived
+    reached_after_s: float | None = None  # from the POST until it arrived
 
 
 @dataclass
@@ -54,6 +55,8 @@ class Flow:
     delivered: bool = False
     terminal: bool = False
     seq: int = 0
+    accepted_after_s: float | None = None  # from the POST
+    delivered_after_s: float | None = None  # from the POST, by whichever step
     steps: dict[int, Step] = field(default_factory=dict)  # by order
 
 
@@ -101,15 +104,15 @@ class Report:
     def _hear(flow: Flow, event: Event) -> None:
         if event["seq"] > flow.seq:
             flow.seq, flow.delivered, flow.terminal = event["seq"], event["delivered"], event["terminal"]
+            flow.accepted_after_s = seconds_between(event.get("sent_at"), event["accepted_at"])
+            flow.delivered_after_s = seconds_between(event.get("sent_at"), event.get("delivered_at"))
         told = event["step"]
         if told is None:
             return
         step = flow.steps.setdefault(told["order"], Step(told["channel"]))
-        if told["status"] in REACHED:
-            took_s = seconds_between(event["accepted_at"], event["observed_at"])
-            step.reached_after_s = took_s if step.reached_after_s is None else min(step.reached_after_s, took_s)
         if event["seq"] > step.seq:
             step.seq, step.status = event["seq"], told["status"]
+            step.reached_after_s = seconds_between(event.get("sent_at"), told.get("ended_at")) if told["status"] in REACHED else None
 
     def outcomes(self) -> dict[str, int]:
         """Flows by their decision as it stands; of some only later statuses may lie in the time that was read."""
@@ -144,10 +147,16 @@ class Report:
         return dict(sorted(shares.items()))
 
     def median_s(self, channel: str) -> float | None:
-        """Half of the messages of this channel had arrived so soon after Routee took them."""
-        took = [step.reached_after_s for flow in self.flows.values() for step in flow.steps.values() if step.channel == channel]
-        known = [seconds for seconds in took if seconds is not None]
-        return statistics.median(known) if known else None
+        """Half of the messages of this channel had arrived so soon after the POST; the steps before it are part of that time."""
+        return median(step.reached_after_s for flow in self.flows.values() for step in flow.steps.values() if step.channel == channel)
+
+    def acceptance_s(self) -> float | None:
+        """Half of the flows were accepted so soon after their POST."""
+        return median(flow.accepted_after_s for flow in self.flows.values())
+
+    def delivery_s(self, kind: str | None = None) -> float | None:
+        """Half of the flows that reached a person had done so so soon after their POST; of a class or of all."""
+        return median(flow.delivered_after_s for flow in self.flows.values() if kind in {None, flow.kind})
 
     @property
     def under_way(self) -> int:
@@ -214,9 +223,15 @@ def decode(value: bytes, kind: str) -> Event:
     return decode_event(value, kind)
 
 
-def seconds_between(start: str, end: str) -> float:
-    """Of two times in ISO 8601."""
-    return (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds()
+def seconds_between(start: str | None, end: str | None) -> float | None:
+    """Of two times in ISO 8601; None where one of them is not known."""
+    return None if start is None or end is None else (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds()
+
+
+def median(times: Iterable[float | None]) -> float | None:
+    """Of those that are known."""
+    known = [seconds for seconds in times if seconds is not None]
+    return statistics.median(known) if known else None
 
 
 # ------------------------------------------------------------------------------------------------------------- telling
@@ -237,6 +252,8 @@ def as_data(report: Report) -> dict[str, Any]:
         "channels": shares(report.channels()),
         "fallbacks": shares(report.fallbacks()),
         "median_seconds": {channel: report.median_s(channel) for channel in report.channels()},
+        "median_seconds_to_acceptance": report.acceptance_s(),
+        "median_seconds_to_delivery": {"all": report.delivery_s(), **{kind: report.delivery_s(kind) for kind in kinds}},
         "repeats_dropped": report.repeats,
     }
 
@@ -246,13 +263,16 @@ def as_text(report: Report) -> str:
     outcomes = ", ".join(f"{count} {word}" for word, count in report.outcomes().items())
     lines = [f"{len(report.flows)} flows: {outcomes}", f"{report.under_way} accepted ones are still under way", ""]
     kinds = sorted({flow.kind for flow in report.flows.values() if flow.kind})
-    lines += table("accepted", {"all": report.accepted(), **{kind: report.accepted(kind) for kind in kinds}})
-    medians = {channel: report.median_s(channel) for channel in report.channels()}
-    lines += table(
-        "channel", report.channels(), {name: f"half within {median:.1f} s" for name, median in medians.items() if median is not None}
-    )
+    delivery = {"all": report.delivery_s(), **{kind: report.delivery_s(kind) for kind in kinds}}
+    lines += table("accepted", {"all": report.accepted(), **{kind: report.accepted(kind) for kind in kinds}}, halves(delivery))
+    lines += table("channel", report.channels(), halves({channel: report.median_s(channel) for channel in report.channels()}))
     lines += table("fallback", report.fallbacks())
     return "\n".join(lines) + f"{report.repeats} repeats were dropped\n"
+
+
+def halves(medians: Mapping[str, float | None]) -> dict[str, str]:
+    """The remark of each line whose median is known."""
+    return {name: f"half within {seconds:.1f} s" for name, seconds in medians.items() if seconds is not None}
 
 
 def table(title: str, shares: Mapping[str, Share], remarks: Mapping[str, str] | None = None) -> list[str]:

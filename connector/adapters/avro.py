@@ -10,6 +10,7 @@ import io
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,11 @@ def schema(name: str) -> Schema:
     return _own()[name]
 
 
+def versions(name: str) -> Mapping[bytes, Schema]:
+    """That schema as this release and each earlier one has it, by fingerprint; this release's first."""
+    return _versions()[name]
+
+
 def single_objects(folder: Path | None = None) -> Mapping[bytes, Schema]:
     """Schemas by fingerprint: the connector's own and every ``.avsc`` below ``folder``. Raises ValueError naming a file that is none."""
     known = {one.fingerprint: one for one in _own().values()}
@@ -112,9 +118,22 @@ def single_objects(folder: Path | None = None) -> Mapping[bytes, Schema]:
 
 @lru_cache(maxsize=1)
 def _own() -> Mapping[str, Schema]:
+    return {name: Schema((_folder() / f"{name}.avsc").read_text(encoding="utf-8")) for name in NAMES}
+
+
+@lru_cache(maxsize=1)
+def _versions() -> Mapping[str, Mapping[bytes, Schema]]:
+    releases = sorted((_folder() / "released").iterdir(), key=lambda folder: int(folder.name), reverse=True)
+    found = {name: [schema(name)] for name in NAMES}
+    for name in NAMES:
+        texts = [(folder / f"{name}.avsc").read_text(encoding="utf-8") for folder in releases]
+        found[name] += [one for one in map(Schema, texts) if one.fingerprint != schema(name).fingerprint]
+    return {name: {one.fingerprint: one for one in several} for name, several in found.items()}
+
+
+def _folder() -> Traversable:
     packed = resources.files("connector") / "_avro"
-    folder = packed if packed.is_dir() else Path(__file__).parents[2] / "avro"
-    return {name: Schema((folder / f"{name}.avsc").read_text(encoding="utf-8")) for name in NAMES}
+    return packed if packed.is_dir() else Path(__file__).parents[2] / "avro"
 
 
 def _at(payload: bytes, start: int) -> io.BytesIO:

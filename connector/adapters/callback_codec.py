@@ -14,7 +14,7 @@ from connector.ports import Callback, LaneId
 
 
 class MalformedCallback(ValueError):
-    """The bytes are no callback of this release."""
+    """The bytes are no callback of this release or an earlier one."""
 
 
 def encode_callback(callback: Callback) -> bytes:
@@ -35,10 +35,11 @@ def encode_callback(callback: Callback) -> bytes:
 def decode_callback(value: bytes) -> Callback:
     """What ``encode_callback`` was given, without recipients. Raises MalformedCallback, and nothing else, for any other bytes."""
     schema = avro.schema("callback")
-    if not value.startswith(avro.SINGLE_OBJECT + schema.fingerprint):
-        raise MalformedCallback("not in this release's callback schema")
+    written = avro.versions("callback").get(value[len(avro.SINGLE_OBJECT) : avro.SINGLE_OBJECT_HEADER])
+    if written is None or not value.startswith(avro.SINGLE_OBJECT):
+        raise MalformedCallback("not in a callback schema of this release or an earlier one")
     try:
-        body: Any = schema.read(value, avro.SINGLE_OBJECT_HEADER)
+        body: Any = written.read(value, avro.SINGLE_OBJECT_HEADER, None if written is schema else schema)
         return Callback(
             lane=LaneId(body["topic"], body["partition"]),
             flow_id=body["flow_id"],
@@ -58,7 +59,15 @@ def _report_body(report: FlowReport) -> dict[str, object]:
         "status_code": int64(report.status_code),
         "total_price": decimal(money(report.total_price)),
         "steps": [
-            {**step_body(step), "price": decimal(money(step.price)), "updated_at": micros(step.updated_at_ms)} for step in report.steps
+            {
+                **step_body(step),
+                "price": decimal(money(step.price)),
+                "updated_at": micros(step.updated_at_ms),
+                "created_at": micros(step.created_at_ms),
+                "sent_at": micros(step.sent_at_ms),
+                "delivered_at": micros(step.delivered_at_ms),
+            }
+            for step in report.steps
         ],
         "flow_kind": report.flow_kind,
         "created_at": micros(report.created_at_ms),
@@ -66,6 +75,7 @@ def _report_body(report: FlowReport) -> dict[str, object]:
         "labels": list(report.labels),
         "signature": list(report.signature),
         "unknown_words": list(report.unknown_words),
+        "raw_status": report.raw_status,
     }
 
 
@@ -82,6 +92,7 @@ def _report(body: JsonObject) -> FlowReport:
         labels=tuple(body["labels"]),
         signature=tuple(body["signature"]),
         unknown_words=tuple(body["unknown_words"]),
+        raw_status=body["raw_status"],
     )
 
 
@@ -96,6 +107,9 @@ def _step(body: JsonObject) -> StepReport:
         status=StepStatus(body["status"]),
         price=body["price"],
         updated_at_ms=_ms(body["updated_at"]),
+        created_at_ms=_ms(body["created_at"]),
+        sent_at_ms=_ms(body["sent_at"]),
+        delivered_at_ms=_ms(body["delivered_at"]),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -16,6 +17,7 @@ from connector.adapters.registry import Schemas
 from connector.core.events import SEND, STATUS, money
 from connector.core.identity import pseudonym
 from connector.core.model import JsonObject, OutputEvent
+from connector.core.timeline import TIMES_MS
 from connector.errors import Undecodable
 
 Output = Literal["avro", "json"]
@@ -24,11 +26,15 @@ Body = dict[str, Any]
 
 TOPICS: Mapping[str, str] = {SEND: "failover.sends", STATUS: "failover.statuses"}
 
-_TIMES = {SEND: ("occurred_at", "sent_at", "settled_at"), STATUS: ("accepted_at", "observed_at")}
+_TIMES = {
+    SEND: ("occurred_at", "sent_at", "settled_at"),
+    STATUS: ("accepted_at", "observed_at", "occurred_at", "sent_at", "delivered_at"),
+}
+_STEP_TIMES = ("updated_at", "created_at", "sent_at", "delivered_at", "ended_at")
+_LATER_WORDS = ("raw_status", "reason", "reason_group", "delivered_by")
+"""Not in events that wait in journal rows of older releases; nor are some of the times."""
 _CONFLUENT_HEADER = 5
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-TIMES_MS = range(-62_135_596_800_000, 253_402_300_800_000)
-"""The years 1 to 9999, which Python's datetime and ISO 8601 hold."""
 _SHOWN_END = 2
 _SHORTEST_MASKED = 8
 _HIDDEN = "•" * 6
@@ -85,22 +91,30 @@ class EventEncoder:
 def decode_event(value: bytes, kind: str = SEND) -> Body:
     """An event as its JSON says it, from JSON, a single object, or a registry's frame (``kind``: the header ``failover.kind``).
 
-    For consumers and tests; reads what this release writes. Raises Undecodable.
+    For consumers and tests; reads what this release and the earlier ones write. Raises Undecodable.
     """
     body: object
     if value.startswith(b"\x00"):
-        body = _said(avro.schema(kind).read(value, _CONFLUENT_HEADER))
+        body = _said(_framed(value, kind))
     elif value.startswith(avro.SINGLE_OBJECT):
-        known = {avro.schema(name).fingerprint: avro.schema(name) for name in TOPICS}
-        schema = known.get(value[len(avro.SINGLE_OBJECT) : avro.SINGLE_OBJECT_HEADER])
-        if schema is None:
-            raise Undecodable("SCHEMA_NOT_FOUND", "no event of this release")
-        body = _said(schema.read(value, avro.SINGLE_OBJECT_HEADER))
+        fingerprint = value[len(avro.SINGLE_OBJECT) : avro.SINGLE_OBJECT_HEADER]
+        name = next((name for name in TOPICS if fingerprint in avro.versions(name)), None)
+        if name is None:
+            raise Undecodable("SCHEMA_NOT_FOUND", "no event of this release or an earlier one")
+        body = _said(avro.versions(name)[fingerprint].read(value, avro.SINGLE_OBJECT_HEADER, avro.schema(name)))
     else:
         body = parse_json(value)
     if not isinstance(body, dict):
         raise Undecodable("BAD_TYPE", "an object expected")
     return body
+
+
+def _framed(value: bytes, kind: str) -> object:
+    """By this release's schema, else by the first earlier one that fits to the last byte: the frame's number is the registry's own."""
+    for written in avro.versions(kind).values():
+        with contextlib.suppress(Undecodable):
+            return written.read(value, _CONFLUENT_HEADER, avro.schema(kind))
+    return avro.schema(kind).read(value, _CONFLUENT_HEADER)
 
 
 def mask(phone: str) -> str:
@@ -116,13 +130,17 @@ def _mapped(kind: str, body: JsonObject, time: Callable[[int | None], object], a
     """The event with its times and amounts converted, in the same order."""
     out = dict(body)
     for name in _TIMES[kind]:
-        out[name] = time(body[name])
+        out[name] = time(body.get(name))
     if kind == SEND:
         out["attempts"] = [{**attempt, "at": time(attempt["at"])} for attempt in body["attempts"]]
         return out
     out["total_price"] = amount(body["total_price"])
+    for name in _LATER_WORDS:
+        out.setdefault(name)
     if body["step"] is not None:
-        out["step"] = {**body["step"], "price": amount(body["step"]["price"]), "updated_at": time(body["step"]["updated_at"])}
+        out["step"] = step = {**body["step"], "price": amount(body["step"]["price"])}
+        for name in _STEP_TIMES:
+            step[name] = time(step.get(name))
     return out
 
 

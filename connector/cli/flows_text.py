@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from connector.core.durations import format_duration
 from connector.core.flow import Facts, Flow
 from connector.core.outlook import Ahead, Times, outlook, reason_words, state_words
-from connector.core.timeline import timeline
+from connector.core.timeline import timeline, took
 from connector.core.wanted import since_ms
 
 if TYPE_CHECKING:
@@ -45,6 +45,9 @@ def _screen(found: Found, times: Times, now_ms: int) -> Iterator[str]:
         yield _labelled("tracking", ", ".join([flow.tracking_id, *(f"{one} (duplicate)" for one in flow.duplicates)]))
     yield _labelled("state", f"{flow.state.name}: {state_words(flow)}" + _flags(flow))
     yield from _reason(flow)
+    if times_taken := took(flow):
+        costs = f"; costs {flow.progress.total_price:f}" if flow.progress and flow.progress.total_price is not None else ""
+        yield _labelled("after", ", ".join(f"{_short(one.ms)}: {one.what}" for one in times_taken) + costs)
     if len(facts.siblings) > 1:
         yield _labelled("", f"{len(facts.siblings)} rules matched this event: {', '.join(facts.siblings)}")
     yield ""
@@ -171,6 +174,10 @@ def flow_json(found: Found, times: Times, now_ms: int) -> Mapping[str, object]:
         "reason_says": says or None,
         "remedy": remedy or None,
         "detail": flow.detail,
+        "sent_at": _iso(flow.posted_at_ms),
+        "accepted_at": _iso(flow.accepted_at_ms),
+        **_progress(flow),
+        "took_ms": {one.what: one.ms for one in took(flow)},
         "resent_after_doubt": flow.resent,
         "attempts": [
             {"n": one.n, "at": _iso(one.at_ms), "outcome": one.outcome, "http_status": one.http_status, "reason": one.reason}
@@ -182,6 +189,23 @@ def flow_json(found: Found, times: Times, now_ms: int) -> Mapping[str, object]:
         "lane": str(found.lane),
         "journal": {"offset": row.offset, "epoch": row.epoch, "written_at": _iso(row.written_ms), "void": row.void},
         "owner": {"host": found.owner.host, "claimed_at": _iso(found.owner.claimed_ms)} if found.owner else None,
+    }
+
+
+def _progress(flow: Flow) -> dict[str, object]:
+    known = flow.progress
+    if known is None:
+        return {"status": None, "delivered": False, "delivered_at": None, "delivered_by": None, "total_price": None, "steps": []}
+    return {
+        "status": known.status,
+        "delivered": known.delivered,
+        "delivered_at": _iso(known.delivered_at_ms),
+        "delivered_by": known.delivered_by,
+        "total_price": None if known.total_price is None else f"{known.total_price:f}",
+        "steps": [
+            {"order": step.order, "channel": step.channel, "status": step.status, "ended_at": _iso(step.ended_at_ms)}
+            for step in known.steps
+        ],
     }
 
 
@@ -206,6 +230,11 @@ def _time(ms: int | None) -> str:
 
 def _utc(ms: int) -> datetime:
     return datetime.fromtimestamp(ms / 1000, UTC)
+
+
+def _short(ms: int) -> str:
+    """That long, to a tenth of a second below a minute."""
+    return f"{ms / 1000:.1f}s" if ms < _COARSE[2][0] else _coarse(ms)
 
 
 def _coarse(ms: int) -> str:

@@ -6,7 +6,7 @@ share one tolerant parser: what is there is read under any of its known names, w
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import lru_cache
@@ -31,6 +31,7 @@ _WORST_FIRST = (
     StepStatus.NO_ANSWER,
     StepStatus.BUSY,
 )
+_JUST_DELIVERED = frozenset({StepStatus.DELIVERED, StepStatus.COMPLETED})
 ANY_KIND = "?"
 """Stands in a signature for a step whose type no table knows: it may be any."""
 
@@ -71,6 +72,7 @@ def parse_flow(document: object) -> FlowReport | None:
         signature=_signature(steps),
         recipients=tuple(dict.fromkeys(phone for entry in entries for name in ("to", "phone_number") for phone in phones(entry.get(name)))),
         unknown_words=tuple(dict.fromkeys(_unknown_words(word, steps))),
+        raw_status=word if word is None or flow_status(word) else redact(word, limit=_MAX_WORD),
     )
     return report if report.tracking_id or report.status or report.steps else None
 
@@ -127,14 +129,18 @@ def _report(order: int, channel: Channel, entry: Entry, given: Entry) -> StepRep
     word = string(given.get("name"), _MAX_WORD)
     if word is None:
         return None
-    status = step_status(channel, word)
+    status = step_status(channel, word) or StepStatus.UNKNOWN
     detail = string(given.get("detail"), 400) or string(given.get("description"), 400)
-    reason = reason_of(status or StepStatus.UNKNOWN, word, detail)
+    reason = reason_of(status, word, detail)
+    sent_at_ms, delivered_at_ms = time_ms(entry.get("sent_at")), time_ms(entry.get("delivered_at"))
+    updated_at_ms = time_ms(given.get("updated"))
+    if updated_at_ms is None:  # OTP tells the times of two statuses, and of no other
+        updated_at_ms = {StepStatus.SENT: sent_at_ms, StepStatus.DELIVERED: delivered_at_ms}.get(status)
     return StepReport(
         order=order,
         channel=channel,
-        status=status or StepStatus.UNKNOWN,
-        raw_status=word if status else redact(word, limit=_MAX_WORD),
+        status=status,
+        raw_status=word if step_status(channel, word) else redact(word, limit=_MAX_WORD),
         reason_group=reason.group if reason else None,
         detail=detail if detail is None or is_known_detail(detail) else redact(detail),
         permanent=reason.permanent if reason else None,
@@ -143,7 +149,10 @@ def _report(order: int, channel: Channel, entry: Entry, given: Entry) -> StepRep
         country=string(entry.get("country"), 8),
         operator=_operator(entry),
         parts=integer(entry.get("parts")),
-        updated_at_ms=time_ms(first(given, "updated")),
+        updated_at_ms=updated_at_ms,
+        created_at_ms=time_ms(first(entry, "createdAt", "created_at")),
+        sent_at_ms=sent_at_ms,
+        delivered_at_ms=updated_at_ms if delivered_at_ms is None and status in _JUST_DELIVERED else delivered_at_ms,
     )
 
 
@@ -155,7 +164,7 @@ def _status(entry: Entry) -> dict[str, object]:
             "name": given,
             "detail": first(entry, "detailed_status", "detailedStatus"),
             "description": first(entry, "error_message", "errorMessage"),
-            "updated": first(entry, "updated_at", "delivered_at", "sent_at"),
+            "updated": entry.get("updated_at"),
         }
     reason = given.get("reason")
     inner = reason if isinstance(reason, dict) else {"description": reason}
@@ -188,13 +197,19 @@ def _fold(parts: Sequence[StepReport]) -> StepReport:
     if len(parts) == 1:
         return head
     prices = [part.price for part in parts if part.price is not None]
-    times = [part.updated_at_ms for part in parts if part.updated_at_ms is not None]
+    last = head.status in _JUST_DELIVERED
     return replace(
         head,
         price=sum(prices, Decimal(0)) if prices else None,
         parts=max(len(parts), *(part.parts or 0 for part in parts)),
-        updated_at_ms=max(times, default=None),
+        updated_at_ms=_latest(part.updated_at_ms for part in parts),
+        created_at_ms=min((part.created_at_ms for part in parts if part.created_at_ms is not None), default=None),
+        delivered_at_ms=_latest(part.delivered_at_ms for part in parts) if last else None,  # with its last part
     )
+
+
+def _latest(times: Iterable[int | None]) -> int | None:
+    return max((time for time in times if time is not None), default=None)
 
 
 # ------------------------------------------------------------------------------------------------- the rest of the document

@@ -128,6 +128,36 @@ class Change(Protocol):
         """Channel the change is about."""
         ...
 
+    @property
+    def reason(self) -> str | None:
+        """Why it is UNKNOWN: silent."""
+        ...
+
+    @property
+    def reason_group(self) -> str | None:
+        """Why it is FAILED or UNKNOWN."""
+        ...
+
+    @property
+    def raw_status(self) -> str | None:
+        """The provider's word for the flow."""
+        ...
+
+    @property
+    def ended_at_ms(self) -> int | None:
+        """When the step came to its end."""
+        ...
+
+    @property
+    def delivered_at_ms(self) -> int | None:
+        """When a message first reached the person."""
+        ...
+
+    @property
+    def delivered_by(self) -> Channel | None:
+        """On which channel."""
+        ...
+
 
 def send_event(  # noqa: PLR0913 - one argument per fact, all named
     flow: FlowFacts,
@@ -182,6 +212,7 @@ def status_event(  # noqa: PLR0913 - as above
     seq: int,
     change: Change,
     origin: Origin,
+    sent_at_ms: int | None = None,
     accepted_at_ms: int | None = None,
     observed_at_ms: int | None = None,
     tracking_id: str | None = None,
@@ -204,18 +235,21 @@ def status_event(  # noqa: PLR0913 - as above
         "delivered": change.delivered,
         "correction": change.correction,
         "channel": _word(change.channel),
-        "step": None if change.step is None else step_body(change.step),
+        "step": None if change.step is None else {**step_body(change.step), "ended_at": change.ended_at_ms},
         "status_code": int64(status_code),
         "total_price": money(total_price),
         "origin": str(origin),
         "accepted_at": accepted_at_ms,
         "observed_at": observed_at_ms,
+        **_life(change),
+        "occurred_at": flow.occurred_at_ms,
+        "sent_at": sent_at_ms,
     }
     return OutputEvent(id=event_id, kind=STATUS, flow_id=flow.flow_id, body=body)
 
 
 def step_body(step: StepReport) -> dict[str, object]:
-    """A step as it stands in events and callbacks."""
+    """A step as it stands in callbacks; events add its end."""
     return {
         "order": int64(step.order) or 0,
         "channel": str(step.channel),
@@ -230,6 +264,9 @@ def step_body(step: StepReport) -> dict[str, object]:
         "operator": step.operator,
         "parts": int64(step.parts),
         "updated_at": step.updated_at_ms,
+        "created_at": step.created_at_ms,
+        "sent_at": step.sent_at_ms,
+        "delivered_at": step.delivered_at_ms,
     }
 
 
@@ -252,6 +289,16 @@ def money(value: Decimal | str | None) -> str | None:
 def int64(value: int | None) -> int | None:
     """The number, or None where no 64-bit field holds it (a provider may write anything)."""
     return value if value is not None and value in _INT64 else None
+
+
+def _life(change: Change) -> dict[str, object]:
+    return {
+        "raw_status": change.raw_status,
+        "reason": change.reason,
+        "reason_group": change.reason_group,
+        "delivered_at": change.delivered_at_ms,
+        "delivered_by": _word(change.delivered_by),
+    }
 
 
 def _kind(flow: FlowFacts) -> dict[str, str | None]:

@@ -135,6 +135,12 @@ class Flow:
         unsent = bool(self.attempts) and self.attempts[-1].outcome == "NOT_SENT"
         return self.attempt if unsent else self.attempt + 1
 
+    @property
+    def posted_at_ms(self) -> int | None:
+        """When the accepted attempt was posted; the first one, where it is not known which was accepted."""
+        first = self.attempts[0].at_ms if self.attempts else None
+        return next((line.at_ms for line in self.attempts if line.n == self.proven), first)
+
     def acked(self, numbers: Collection[int]) -> Flow:
         """The same flow with these outputs known to be acknowledged. (Acks of two topics come in any order.)"""
         pending = tuple(entry for entry in self.pending if entry[0] not in numbers)
@@ -262,7 +268,7 @@ def _duplicate(flow: Flow, tracking_id: str, now_ms: int) -> Flow:
 def _merge(flow: Flow, report: FlowReport, origin: Origin, now_ms: int) -> Flow:
     if flow.progress is None:
         raise IllegalMove("an accepted flow without progress")
-    progress, changes = status.merge(flow.progress, report, origin)
+    progress, changes = status.merge(flow.progress, report, origin, status.Span(flow.posted_at_ms, now_ms))
     if not changes and progress == flow.progress:
         return flow
     merged = replace(flow, progress=progress, changed_at_ms=now_ms if changes else flow.changed_at_ms)
@@ -320,6 +326,7 @@ def _emit_status(flow: Flow, change: status.Change, origin: Origin, now_ms: int)
         seq=seq,
         change=change,
         origin=origin,
+        sent_at_ms=flow.posted_at_ms,
         accepted_at_ms=flow.accepted_at_ms,
         observed_at_ms=now_ms,
         tracking_id=flow.tracking_id,

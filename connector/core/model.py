@@ -257,7 +257,10 @@ class StepReport:
     country: str | None = None
     operator: str | None = None
     parts: int | None = None
-    updated_at_ms: int | None = None
+    updated_at_ms: int | None = None  # this and the times below: as the provider gives them
+    created_at_ms: int | None = None
+    sent_at_ms: int | None = None
+    delivered_at_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,6 +279,7 @@ class FlowReport:
     signature: tuple[str, ...] = ()  # as Request.signature, of the steps shown so far; template ids where visible
     recipients: tuple[str, ...] = field(default=(), repr=False)  # digits only
     unknown_words: tuple[str, ...] = ()  # status words no table knows
+    raw_status: str | None = None  # the flow's own word, as the provider wrote it
 
 
 # -------------------------------------------------------------------------------------------------------------- outputs

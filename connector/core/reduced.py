@@ -27,6 +27,7 @@ def reduce(report: FlowReport) -> dict[str, Any]:
         labels=list(report.labels),
         signature=list(report.signature),
         unknown_words=list(report.unknown_words),
+        raw_status=report.raw_status,
     )
 
 
@@ -47,6 +48,7 @@ def report_from(document: object) -> FlowReport | None:
             labels=_strings(document, "labels"),
             signature=_strings(document, "signature"),
             unknown_words=_strings(document, "unknown_words"),
+            raw_status=_string(document, "raw_status"),
         )
     except (KeyError, TypeError, ValueError):
         return None
@@ -67,6 +69,9 @@ def _reduce_step(step: StepReport) -> dict[str, Any]:
         operator=step.operator,
         parts=step.parts,
         updated_at_ms=step.updated_at_ms,
+        created_at_ms=step.created_at_ms,
+        sent_at_ms=step.sent_at_ms,
+        delivered_at_ms=step.delivered_at_ms,
     )
 
 
@@ -89,6 +94,9 @@ def _step(document: Mapping[str, Any]) -> StepReport:
         operator=_string(document, "operator"),
         parts=integer(document.get("parts")),
         updated_at_ms=integer(document.get("updated_at_ms")),
+        created_at_ms=integer(document.get("created_at_ms")),
+        sent_at_ms=integer(document.get("sent_at_ms")),
+        delivered_at_ms=integer(document.get("delivered_at_ms")),
     )
 
 

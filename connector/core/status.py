@@ -10,26 +10,27 @@ Flow status, lowest first::
 * SUCCEEDED, FAILED and UNKNOWN end a flow. OTP's *Succeeded* alone does not: it only says that a channel took the message,
   so such a flow goes on until its last step is final.
 * ``delivered`` is a fact of its own: a step is delivered, seen or completed; in the standard service *Succeeded* implies it.
-* Delivered after FAILED or UNKNOWN makes SUCCEEDED. Every change after the end is a ``correction``.
+* Delivered after FAILED or UNKNOWN makes SUCCEEDED. Every change after the end is a ``correction``; a price that grew after it is one, too.
+
+Times. A step's end and the delivery are told by the provider's clock where it says them, held between the POST and now: no clock's error
+makes a negative or a future time. Where it says nothing they are the time of the report.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from decimal import Decimal
-from typing import Any
 
 from connector.core.coerce import parse_json
 from connector.core.documents import page_flows, page_items, parse_flow
 from connector.core.model import Api, Channel, FlowReport, FlowStatus, Origin, StepReport, StepStatus
+from connector.core.progress import FlowProgress, StepProgress
 from connector.core.reduced import reduce, report_from
-from connector.core.words import STANDING, status_table_markdown
+from connector.core.words import STANDING, flow_reason, status_table_markdown
 
 __all__ = [
     "Change",
     "FlowProgress",
+    "Span",
     "StepProgress",
     "accepted",
     "merge",
@@ -43,139 +44,8 @@ __all__ = [
     "status_table_markdown",
 ]
 
-# These letters stand in journal rows: never change one.
-_API_LETTERS = {Api.STANDARD: "s", Api.TRANSACTIONAL: "t", Api.OTP: "o"}
-_CHANNEL_LETTERS = {Channel.SMS: "s", Channel.VIBER: "v", Channel.VOICE: "c"}
-_FLOW_LETTERS = {
-    FlowStatus.QUEUED: "Q",
-    FlowStatus.IN_PROGRESS: "I",
-    FlowStatus.SUCCEEDED: "S",
-    FlowStatus.FAILED: "F",
-    FlowStatus.UNKNOWN: "U",
-}
-_STEP_LETTERS = {
-    StepStatus.QUEUED: "Q",
-    StepStatus.SENT: "T",
-    StepStatus.RINGING: "R",
-    StepStatus.DELIVERED: "D",
-    StepStatus.SEEN: "S",
-    StepStatus.COMPLETED: "C",
-    StepStatus.BUSY: "B",
-    StepStatus.NO_ANSWER: "N",
-    StepStatus.EXPIRED: "E",
-    StepStatus.UNDELIVERED: "U",
-    StepStatus.FAILED: "F",
-    StepStatus.UNSENT: "X",
-    StepStatus.UNKNOWN: "K",
-}
-_API_OF = {letter: api for api, letter in _API_LETTERS.items()}
-_CHANNEL_OF = {letter: channel for channel, letter in _CHANNEL_LETTERS.items()}
-_FLOW_OF = {letter: status for status, letter in _FLOW_LETTERS.items()}
-_STEP_OF = {letter: status for status, letter in _STEP_LETTERS.items()}
-_COMPACT_STEP = re.compile(r"(\d+)([a-z])([A-Z])", re.ASCII)
-_COMPACT_STEPS = re.compile(r"(?:\d+[a-z][A-Z])*", re.ASCII)
-_DELIVERED, _TERMINAL, _SILENT = 1, 2, 4
-_COMPACT_FIELDS = 5
-
 _FLOW_RANK = {FlowStatus.QUEUED: 0, FlowStatus.IN_PROGRESS: 1, FlowStatus.UNKNOWN: 3, FlowStatus.FAILED: 4}
 _ENDS = frozenset({FlowStatus.SUCCEEDED, FlowStatus.FAILED, FlowStatus.UNKNOWN})
-
-
-@dataclass(frozen=True, slots=True)
-class StepProgress:
-    """The furthest status known of one step."""
-
-    order: int
-    channel: Channel
-    status: StepStatus
-
-    @property
-    def rank(self) -> int:
-        """How far it is: only a higher rank replaces it."""
-        return STANDING[self.status].rank
-
-    @property
-    def final(self) -> bool:
-        """Whether nothing more is to come, but for a late SEEN."""
-        return STANDING[self.status].final
-
-
-@dataclass(frozen=True, slots=True)
-class FlowProgress:
-    """All that is known of an accepted flow; small, and free of personal data. Steps are ordered by (order, channel)."""
-
-    api: Api
-    status: FlowStatus = FlowStatus.QUEUED
-    delivered: bool = False
-    terminal: bool = False  # its end was told; what comes later is a correction
-    steps: tuple[StepProgress, ...] = ()
-    status_code: int | None = None  # while FAILED
-    total_price: Decimal | None = None
-    planned: int = 0  # steps of the request, 0: not known
-    silenced: bool = False  # given up at its deadline
-
-    @property
-    def finished(self) -> bool:
-        """Whether it needs no more polling.
-
-        A standard flow is finished with its terminal status. An OTP flow that is SUCCEEDED is so only when its last step is final, and is
-        either a success or the last one there can be.
-        """
-        if self.silenced or self.status in {FlowStatus.FAILED, FlowStatus.UNKNOWN}:
-            return True
-        if self.status is not FlowStatus.SUCCEEDED or self.api is not Api.OTP:
-            return self.status is FlowStatus.SUCCEEDED
-        if not self.steps or not self.steps[-1].final:
-            return False
-        return self.delivered or len(self.steps) >= self.planned
-
-    def step(self, order: int, channel: Channel) -> StepProgress | None:
-        """What is known of one step."""
-        return next((step for step in self.steps if (step.order, step.channel) == (order, channel)), None)
-
-    def compact(self) -> list[Any]:
-        """A short JSON-able list for a journal row, such as ``["oS3", "1vE2sD", 2, null, "0.0468"]``; trailing nulls are left out."""
-        flags = _DELIVERED * self.delivered | _TERMINAL * self.terminal | _SILENT * self.silenced
-        fields: list[Any] = [
-            f"{_API_LETTERS[self.api]}{_FLOW_LETTERS[self.status]}{flags}",
-            "".join(f"{step.order}{_CHANNEL_LETTERS[step.channel]}{_STEP_LETTERS[step.status]}" for step in self.steps),
-            self.planned,
-            self.status_code,
-            None if self.total_price is None else f"{self.total_price:f}",
-        ]
-        while fields[-1] is None:
-            fields.pop()
-        return fields
-
-    @classmethod
-    def from_compact(cls, fields: Sequence[Any]) -> FlowProgress:
-        """What ``compact`` wrote. Raises ValueError for anything else."""
-        try:
-            padded = list(fields)
-            padded.extend([None] * (_COMPACT_FIELDS - len(fields)))
-            head, steps, planned, code, price = padded
-            flags = int(head[2:])
-            return cls(
-                api=_API_OF[head[0]],
-                status=_FLOW_OF[head[1]],
-                delivered=bool(flags & _DELIVERED),
-                terminal=bool(flags & _TERMINAL),
-                steps=_steps_of(steps),
-                status_code=code,
-                total_price=None if price is None else Decimal(price),
-                planned=planned,
-                silenced=bool(flags & _SILENT),
-            )
-        except (ArithmeticError, IndexError, KeyError, TypeError, ValueError) as error:
-            raise ValueError("not a flow's compact progress") from error
-
-
-def _steps_of(compact: str) -> tuple[StepProgress, ...]:
-    if compact == "":
-        return ()
-    if not _COMPACT_STEPS.fullmatch(compact):
-        raise ValueError("not compact steps")
-    return tuple(StepProgress(int(one[1]), _CHANNEL_OF[one[2]], _STEP_OF[one[3]]) for one in _COMPACT_STEP.finditer(compact))
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +60,30 @@ class Change:
     step: StepReport | None = None
     channel: Channel | None = None
     reason: str | None = None  # silent
+    reason_group: str | None = None  # why the flow is FAILED or UNKNOWN
+    raw_status: str | None = None  # the flow's word in the document that brought this
+    ended_at_ms: int | None = None  # of ``step``
+    delivered_at_ms: int | None = None
+    delivered_by: Channel | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """What a report tells of can only have happened in it: from the POST until now. None: not known."""
+
+    since_ms: int | None = None
+    now_ms: int | None = None
+
+    def hold(self, told_ms: int | None) -> int | None:
+        """The time the provider tells, inside the span; ``now_ms`` where it tells none."""
+        if told_ms is None:
+            return self.now_ms
+        if self.since_ms is not None and told_ms < self.since_ms:
+            told_ms = self.since_ms
+        return told_ms if self.now_ms is None or told_ms < self.now_ms else self.now_ms
+
+
+_ALWAYS = Span()
 
 
 def accepted(report: FlowReport | None, *, api: Api, planned: int = 0) -> tuple[FlowProgress, Change]:
@@ -200,10 +94,11 @@ def accepted(report: FlowReport | None, *, api: Api, planned: int = 0) -> tuple[
     """
     going = report is not None and _word(report) in {FlowStatus.IN_PROGRESS, FlowStatus.SUCCEEDED}
     start = FlowProgress(api, FlowStatus.IN_PROGRESS if going else FlowStatus.QUEUED, planned=planned)
-    return start, Change(start.status, None, terminal=False, delivered=False, correction=False)
+    word = report.raw_status if report else None
+    return start, Change(start.status, None, terminal=False, delivered=False, correction=False, raw_status=word)
 
 
-def merge(progress: FlowProgress, report: FlowReport, origin: Origin) -> tuple[FlowProgress, tuple[Change, ...]]:
+def merge(progress: FlowProgress, report: FlowReport, origin: Origin, span: Span = _ALWAYS) -> tuple[FlowProgress, tuple[Change, ...]]:
     """``progress`` and what ``report`` adds to it, with one Change for each step that moved.
 
     The flow's own move goes with the last step that moved, or stands alone. An answer's *Succeeded* (origin RESPONSE) counts as
@@ -212,18 +107,22 @@ def merge(progress: FlowProgress, report: FlowReport, origin: Origin) -> tuple[F
     states = [progress]
     moved: list[StepReport] = []
     for step in report.steps:
-        further = _with_step(states[-1], step)
+        further = _with_step(states[-1], step, span)
         if further is not None:
             states.append(further)
             moved.append(step)
-    last = _with_flow(states[-1], report, origin)
+    last = _with_flow(states[-1], report, origin, span)
     if moved:
         states[-1] = last
         return last, tuple(
-            _change(before, after, progress.terminal, step) for before, after, step in zip(states, states[1:], moved, strict=False)
+            [
+                _change(before, after, progress.terminal, step, report)
+                for before, after, step in zip(states, states[1:], moved, strict=False)
+            ]
         )
-    if (last.status, last.delivered, last.terminal) != (progress.status, progress.delivered, progress.terminal):
-        return last, (_change(progress, last, progress.terminal, None),)
+    dearer = progress.terminal and last.total_price != progress.total_price
+    if dearer or (last.status, last.delivered, last.terminal) != (progress.status, progress.delivered, progress.terminal):
+        return last, (_change(progress, last, progress.terminal, None, report),)
     return last, ()
 
 
@@ -231,27 +130,43 @@ def silent(progress: FlowProgress) -> tuple[FlowProgress, Change]:
     """The flow's deadline passed without an end: UNKNOWN, or SUCCEEDED when a step is known as delivered. Later proof corrects it."""
     status = _settled(_higher(progress, FlowStatus.UNKNOWN, delivered=progress.delivered), delivered=progress.delivered)
     after = replace(progress, status=status, terminal=True, silenced=True)
-    return after, replace(_change(progress, after, progress.terminal, None), reason="silent")
+    return after, replace(_change(progress, after, progress.terminal, None, None), reason="silent")
 
 
-def _with_step(progress: FlowProgress, step: StepReport) -> FlowProgress | None:
+def _with_step(progress: FlowProgress, step: StepReport, span: Span) -> FlowProgress | None:
     """The progress with this step's news, or None when it is none."""
     known = progress.step(step.order, step.channel)
     standing = STANDING[step.status]
     if known is not None and standing.rank <= known.rank:
         return None
-    others = tuple(other for other in progress.steps if other is not known)
-    steps = (*others, StepProgress(step.order, step.channel, step.status))
+    ended_at_ms = _end_of(step, known, span) if standing.final else None
+    others = [other for other in progress.steps if other is not known]
+    steps = [*others, StepProgress(step.order, step.channel, step.status, ended_at_ms)]
     delivered = progress.delivered or standing.success
+    first = standing.success and progress.delivered_by is None
     return replace(
         progress,
-        steps=tuple(sorted(steps, key=lambda one: (one.order, one.channel))),
+        steps=tuple(sorted(steps, key=_place)),
         delivered=delivered,
         status=_settled(progress.status, delivered=delivered),
+        delivered_at_ms=ended_at_ms if delivered and not progress.delivered else progress.delivered_at_ms,
+        delivered_by=step.channel if first else progress.delivered_by,
     )
 
 
-def _with_flow(progress: FlowProgress, report: FlowReport, origin: Origin) -> FlowProgress:
+def _end_of(step: StepReport, known: StepProgress | None, span: Span) -> int | None:
+    """When a final step ended. SEEN after DELIVERED ends nothing anew; a receipt after a failure does."""
+    if known is not None and known.success and known.ended_at_ms is not None:
+        return known.ended_at_ms
+    delivered_at_ms = step.delivered_at_ms if STANDING[step.status].success else None
+    return span.hold(step.updated_at_ms if delivered_at_ms is None else delivered_at_ms)
+
+
+def _place(step: StepProgress) -> tuple[int, Channel]:
+    return step.order, step.channel
+
+
+def _with_flow(progress: FlowProgress, report: FlowReport, origin: Origin, span: Span) -> FlowProgress:
     word = _word(report)
     if word is FlowStatus.SUCCEEDED and origin is Origin.RESPONSE:
         word = FlowStatus.IN_PROGRESS
@@ -265,6 +180,7 @@ def _with_flow(progress: FlowProgress, report: FlowReport, origin: Origin) -> Fl
         delivered=delivered,
         status_code=code if status is FlowStatus.FAILED else None,
         total_price=max(prices, default=None),  # it grows step by step, so the highest is the latest
+        delivered_at_ms=span.hold(report.updated_at_ms) if delivered and not progress.delivered else progress.delivered_at_ms,
     )
     return replace(after, terminal=progress.terminal or (status in _ENDS and after.finished))
 
@@ -286,7 +202,9 @@ def _settled(status: FlowStatus, *, delivered: bool) -> FlowStatus:
     return FlowStatus.SUCCEEDED if delivered and status in {FlowStatus.FAILED, FlowStatus.UNKNOWN} else status
 
 
-def _change(before: FlowProgress, after: FlowProgress, was_terminal: bool, step: StepReport | None) -> Change:
+def _change(before: FlowProgress, after: FlowProgress, was_terminal: bool, step: StepReport | None, report: FlowReport | None) -> Change:
+    lost = after.status in {FlowStatus.FAILED, FlowStatus.UNKNOWN}
+    known = after.step(step.order, step.channel) if step else None
     return Change(
         status=after.status,
         previous=before.status,
@@ -295,4 +213,9 @@ def _change(before: FlowProgress, after: FlowProgress, was_terminal: bool, step:
         correction=was_terminal,
         step=step,
         channel=step.channel if step else (after.steps[-1].channel if after.steps else None),
+        reason_group=flow_reason(after.status_code, report.steps if report else ()) if lost else None,
+        raw_status=report.raw_status if report else None,
+        ended_at_ms=known.ended_at_ms if known else None,
+        delivered_at_ms=after.delivered_at_ms,
+        delivered_by=after.delivered_by,
     )

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from connector.core.coerce import squash
-from connector.core.model import Channel, FlowStatus, StepStatus
+from connector.core.model import Channel, FlowStatus, StepReport, StepStatus
 
 
 class Standing(NamedTuple):
@@ -106,11 +106,19 @@ _PLAIN_DETAILS = ("Sent", "Delivered", "Seen", "Queued", "Undelivered", "Failed"
 
 _CHANNELS = {"sms": Channel.SMS, "viber": Channel.VIBER, "viberotp": Channel.VIBER, "voice": Channel.VOICE}
 _FLOW_WORDS = {
-    "queued": FlowStatus.QUEUED,
-    "inprogress": FlowStatus.IN_PROGRESS,
-    "succeeded": FlowStatus.SUCCEEDED,
-    "failed": FlowStatus.FAILED,
+    "Queued": FlowStatus.QUEUED,  # not in OTP
+    "InProgress": FlowStatus.IN_PROGRESS,
+    "Succeeded": FlowStatus.SUCCEEDED,
+    "Failed": FlowStatus.FAILED,
 }
+# ``statusCode`` of a FAILED flow: what it says, and its group; None: that of the flow's last failed step.
+_CODES: Mapping[int, tuple[str, str | None]] = {
+    0: ("server error", _PROVIDER),
+    1: ("insufficient balance", _BALANCE),
+    2: ("no step is left", None),
+    3: ("the step's end is none that starts the next one", None),
+}
+_SQUASHED_FLOW_WORDS = {squash(word): status for word, status in _FLOW_WORDS.items()}
 _SQUASHED_WORDS = {channel: {squash(word): status for word, status in words.items()} for channel, words in _WORDS.items()}
 _SQUASHED_DETAILS = {squash(word): reason for word, reason in _DETAILS.items()}
 _KNOWN_DETAILS = _SQUASHED_DETAILS.keys() | {squash(word) for word in _PLAIN_DETAILS}
@@ -123,7 +131,7 @@ def channel_of(word: str) -> Channel | None:
 
 def flow_status(word: str) -> FlowStatus | None:
     """A flow's status word, in any casing; None for one that no table knows."""
-    return _FLOW_WORDS.get(squash(word))
+    return _SQUASHED_FLOW_WORDS.get(squash(word))
 
 
 def step_status(channel: Channel, word: str) -> StepStatus | None:
@@ -145,8 +153,20 @@ def reason_of(status: StepStatus, word: str, detail: str | None) -> Reason | Non
     return known or _WORD_REASONS.get(squash(word)) or default
 
 
+def flow_reason(code: int | None, steps: Iterable[StepReport]) -> str:
+    """The reason group of a flow that is FAILED or UNKNOWN: by its ``statusCode``, else that of the last step that failed, else UNKNOWN."""
+    _, group = _CODES.get(-1 if code is None else code, ("", None))
+    if group is not None:
+        return group
+    return next((step.reason_group for step in sorted(steps, key=lambda one: -one.order) if step.reason_group), _UNKNOWN)
+
+
 def status_table_markdown() -> str:
     """The tables above as Markdown, for the documentation."""
+    flows = "| flow's word | status |\n| --- | --- |\n" + "".join(f"| {word} | {status} |\n" for word, status in _FLOW_WORDS.items())
+    codes = "| statusCode of a failed flow | meaning | reason group |\n| --- | --- | --- |\n" + "".join(
+        f"| {code} | {says} | {group or 'of its last failed step'} |\n" for code, (says, group) in _CODES.items()
+    )
     head = "| channel | Routee's word | status | rank | final | delivered | reason group | permanent | retryable |\n" + "| --- " * 9 + "|\n"
     words = "".join(
         f"| {channel} | {word} | {status} | {STANDING[status].rank} | {_yes(STANDING[status].final)} | {_yes(STANDING[status].success)} "
@@ -155,7 +175,9 @@ def status_table_markdown() -> str:
         for word, status in rows.items()
     )
     details = "".join(f"| {detail} | {_reason_cells(reason)} |\n" for detail, reason in _DETAILS.items())
-    return f"{head}{words}\n| detailedStatus | reason group | permanent | retryable |\n| --- | --- | --- | --- |\n{details}"
+    return (
+        f"{flows}\n{codes}\n{head}{words}\n| detailedStatus | reason group | permanent | retryable |\n| --- | --- | --- | --- |\n{details}"
+    )
 
 
 def _reason_cells(reason: Reason | None) -> str:

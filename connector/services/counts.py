@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from connector.core.flow import Flow, State
-from connector.core.model import NotSent, Outcome
+from connector.core.model import Accepted, FlowReport, NotSent, Outcome
 from connector.logs import get_logger
 from connector.metrics import Metrics
 from connector.services.live import Live, named
@@ -18,11 +18,19 @@ def attempt(parts: Parts, live: Live, outcome: Outcome) -> None:
     """A POST has ended."""
     metrics, facts = parts.metrics, live.flow.facts
     metrics.attempts.labels(facts.api, _WORDS[type(outcome).__name__]).inc()
+    if isinstance(outcome, Accepted) and outcome.report is not None:
+        words(metrics, outcome.report)
     if isinstance(outcome, NotSent) and outcome.reason != "lease_over":
         parts.throttle.unreachable(outcome.reason)
     if live.flow.attempt == 1 and live.record is not None and live.posted_at is not None and not isinstance(outcome, NotSent):
         took_s = parts.clock.boot() - live.posted_at
         metrics.send_seconds.observe(max(0.0, (parts.clock.now_ms() - live.record.timestamp_ms) / 1000 - took_s))
+
+
+def words(metrics: Metrics, report: FlowReport) -> None:
+    """A document of the provider was read."""
+    if report.unknown_words:
+        metrics.status_words_unknown.inc(len(report.unknown_words))
 
 
 def change(metrics: Metrics, before: Flow, after: Flow) -> None:

@@ -9,7 +9,7 @@ from connector.core.flow import Ended, Proven, State
 from connector.core.model import Api, InDoubt, MessageClass
 from connector.logs import get_logger
 from connector.ports import Unanswered
-from connector.services import planning
+from connector.services import counts, planning
 from connector.services.live import Live, named
 from connector.services.neighbours import CANDIDATE_WINDOW_MS, IN_QUESTION, in_question_since_ms
 
@@ -58,6 +58,7 @@ async def _act(lane: Lane, live: Live, verdict: Verdict, begun: float) -> None:
     if isinstance(verdict, Found):
         if _is_guess(live, verdict):  # at once, for a neighbour's search may be answered before our row is valid
             lane.own_ids[verdict.tracking_id] = lane.parts.clock.now_ms()
+        counts.words(lane.parts.metrics, verdict.report)
         await lane.settle(live, Proven(verdict.tracking_id, verdict.attempt or 0, verdict.report))
         for duplicate in verdict.duplicates:
             await lane.settle(live, Proven(duplicate.tracking_id, duplicate.attempt or 0, None))

@@ -11,7 +11,7 @@ from connector.core.flow import Flow, Reported, Silent, State
 from connector.core.model import DeadLetter, Origin, Record
 from connector.logs import get_logger
 from connector.ports import Callback, Heard, Unanswered
-from connector.services import letters, planning
+from connector.services import counts, letters, planning
 from connector.services.live import Live, named
 from connector.services.polls import POSTPONED, Postponed
 
@@ -54,6 +54,7 @@ async def poll(lane: Lane, live: Live) -> None:
     if isinstance(answer, Unanswered):
         result = "not_found" if answer.reason == "not_found" else "unanswered"
     else:
+        counts.words(lane.parts.metrics, answer)
         after = await lane.settle(live, Reported(answer, Origin.POLL))
         result = "unchanged" if after is before else "changed"
     lane.parts.metrics.polls.labels(result).inc()
@@ -77,7 +78,7 @@ async def hear(lane: Lane, heard: Heard) -> None:
         if live is None or live.flow.state in _UNSENT:
             await _orphan(lane, heard.record, callback, live)
         else:
-            lane.parts.metrics.status_words_unknown.inc(len(callback.report.unknown_words))
+            counts.words(lane.parts.metrics, callback.report)
             await lane.settle(live, Reported(callback.report, Origin.CALLBACK, callback.attempt))
             if callback.report.status is None and callback.report.tracking_id is None:
                 live.poll_alone = not live.flow.finished

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from connector.adapters.avro import NAMES, Schema, schema
 from tests.contract.avro_rules import lost_fields, misfits
 
-RELEASED = Path(__file__).parents[1] / "avro" / "released"
+RELEASED = Path(__file__).parents[2] / "avro" / "released"
 EVERY = sorted(RELEASED.rglob("*.avsc"))
 Plant = Callable[[dict[str, dict[str, Any]]], None]
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import json
 import uuid
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -13,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connector.adapters.avro import SINGLE_OBJECT, schema
+from connector.adapters.avro import SINGLE_OBJECT, SINGLE_OBJECT_HEADER, Schema, schema
 from connector.adapters.callback_codec import MalformedCallback, decode_callback, encode_callback
 from connector.adapters.encode import EventEncoder, Output, Privacy, decode_event, mask
 from connector.adapters.registry import SchemaRegistry
@@ -25,6 +27,7 @@ from tests.contract.registry_server import serving
 from tests.unit.test_events import Flow, Moved
 
 PHONE = "+306912345678"
+RELEASED = Path(__file__).parents[2] / "avro" / "released" / "1"
 NOW_MS = 1_764_000_000_007
 STEP = StepReport(1, Channel.SMS, StepStatus.DELIVERED, "Delivered", price=Decimal("0.0500"), country="GR", parts=2, updated_at_ms=NOW_MS)
 SEND = send_event(
@@ -67,6 +70,53 @@ def test_a_journalled_event_encodes_the_same(output: Output) -> None:
     for event in (SEND, STATUS):
         again = OutputEvent(event.id, event.kind, event.flow_id, orjson.loads(orjson.dumps(event.body)))
         assert EventEncoder(output).encode(again, PHONE) == EventEncoder(output).encode(event, PHONE)
+
+
+@pytest.mark.parametrize("output", ["avro", "json"])
+def test_an_event_of_an_older_release_goes_out_with_nulls(output: Output) -> None:
+    """One that waits in a row since before an upgrade lacks the newer fields; a consumer finds all of them."""
+    old = {name: value for name, value in STATUS.body.items() if name in released_fields("status")}
+    old["step"] = {name: value for name, value in STATUS.body["step"].items() if name in released_fields("status", "step")}
+    said = decode_event(EventEncoder(output).encode(OutputEvent(STATUS.id, "status", STATUS.flow_id, old), None), "status")
+    assert said.keys() == STATUS.body.keys()
+    assert said["step"].keys() == STATUS.body["step"].keys()
+    assert [said[name] for name in ("sent_at", "delivered_at", "delivered_by", "raw_status")] == [None] * 4
+    assert (said["id"], said["step"]["ended_at"], said["total_price"]) == (STATUS.id, None, "0.05")
+
+
+def released(name: str) -> Schema:
+    """As the first release has it."""
+    return Schema((RELEASED / f"{name}.avsc").read_text(encoding="utf-8"))
+
+
+def released_fields(name: str, inside: str = "") -> set[str]:
+    """Names of its fields, or of those of the record that one of them holds."""
+    fields = json.loads((RELEASED / f"{name}.avsc").read_text(encoding="utf-8"))["fields"]
+    if inside:
+        fields = next(field["type"][1]["fields"] for field in fields if field["name"] == inside)
+    return {field["name"] for field in fields}
+
+
+@pytest.mark.parametrize("framed", [False, True])
+def test_what_an_earlier_release_wrote_is_read(framed: bool) -> None:
+    """Topics outlive releases: its events still show, and its callbacks still count, with nulls for what it did not know."""
+    body: Any = schema("status").read(EventEncoder("avro").encode(STATUS, None), SINGLE_OBJECT_HEADER)
+    old = released("status")
+    step = {name: body["step"][name] for name in released_fields("status", "step")}
+    datum = {**{name: body[name] for name in released_fields("status")}, "step": step}
+    value = b"\x00\x00\x00\x00\x07" + old.write(datum) if framed else old.single_object(datum)
+    said = decode_event(value, "status")
+    assert (said["id"], said["step"]["price"], said["step"]["ended_at"], said["sent_at"]) == (STATUS.id, "0.05", None, None)
+
+
+def test_a_callback_that_waits_since_before_an_upgrade_is_read() -> None:
+    """Its 200 was a promise."""
+    callback = Callback(LaneId("n", 3), "f-1", b"0" * 16, 1, NOW_MS, FlowReport("t-1", FlowStatus.SUCCEEDED, steps=(STEP,)))
+    body: Any = schema("callback").read(encode_callback(callback), SINGLE_OBJECT_HEADER)
+    for name in ("created_at", "sent_at", "delivered_at"):
+        del body["report"]["steps"][0][name]
+    del body["report"]["raw_status"]
+    assert decode_callback(released("callback").single_object(body)) == callback
 
 
 @pytest.mark.parametrize(
@@ -173,6 +223,9 @@ STEPS = st.builds(
     operator=WORDS,
     parts=NUMBERS,
     updated_at_ms=TIMES,
+    created_at_ms=TIMES,
+    sent_at_ms=TIMES,
+    delivered_at_ms=TIMES,
 )
 FLOWS = st.builds(
     Flow,
@@ -206,6 +259,12 @@ CHANGES = st.builds(
     previous=st.none() | st.sampled_from(FlowStatus),
     step=st.none() | STEPS,
     channel=st.none() | st.sampled_from(Channel),
+    reason=WORDS,
+    reason_group=WORDS,
+    raw_status=WORDS,
+    ended_at_ms=TIMES,
+    delivered_at_ms=TIMES,
+    delivered_by=st.none() | st.sampled_from(Channel),
 )
 STATUSES = st.builds(
     status_event,
@@ -214,6 +273,7 @@ STATUSES = st.builds(
     seq=st.integers(1, 99),
     change=CHANGES,
     origin=st.sampled_from(Origin),
+    sent_at_ms=TIMES,
     accepted_at_ms=TIMES,
     observed_at_ms=TIMES,
     tracking_id=WORDS,
@@ -295,7 +355,7 @@ def test_any_other_bytes_are_a_malformed_callback(value: bytes) -> None:
 def test_an_unknown_word_is_a_malformed_callback() -> None:
     """A status word this release does not have is not guessed at."""
     body = {"topic": "n", "partition": 0, "flow_id": "f", "event_digest": b"0" * 16, "attempt": 1, "received_at": 0}
-    empty = dict.fromkeys(("tracking_id", "status_code", "total_price", "flow_kind", "created_at", "updated_at"))
+    empty = dict.fromkeys(("tracking_id", "status_code", "total_price", "flow_kind", "created_at", "updated_at", "raw_status"))
     report: dict[str, Any] = {**empty, "status": "FINE", "steps": [], "labels": [], "signature": [], "unknown_words": []}
     with pytest.raises(MalformedCallback):
         decode_callback(schema("callback").single_object({**body, "report": report}))

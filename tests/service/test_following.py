@@ -187,6 +187,24 @@ async def test_polls_follow_the_schedule(world: World) -> None:
     await process.stop()
 
 
+async def test_a_word_that_no_table_knows_is_counted_wherever_it_is_met(world: World) -> None:
+    """In the send's answer, in a callback, in a poll: Routee has a new word, and somebody should know."""
+    process = await Process(world, SHORT).start()
+    record = world.record()
+    strange = replace(report("t-1", None), unknown_words=("Paused",))
+    world.answer(record, "order", Accepted("t-1", 200, strange))
+    await process.put(record, seconds=1)
+    assert process.value("status_words_unknown_total") == 1
+    process.call_back(record, "order", replace(strange, unknown_words=("Paused", "Rcs")))
+    await world.clock.advance(1)
+    assert process.value("status_words_unknown_total") == 3
+    world.provider.reports["t-1"] = strange
+    await world.clock.advance(8)
+    assert world.provider.polls == ["t-1"]
+    assert process.value("status_words_unknown_total") == 4
+    await process.stop()
+
+
 async def test_a_poll_brings_the_end(world: World) -> None:
     """Tracking knows: the status goes out with origin POLL, and polling ends."""
     process = await Process(world, SHORT).start()

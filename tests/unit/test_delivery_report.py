@@ -34,7 +34,7 @@ def told(*events: tuple[str, str, Any]) -> dict[str, Any]:
 
 
 def delivered() -> Flow:
-    """Viber expired; SMS delivered 15 s after acceptance."""
+    """Viber expired; SMS delivered 20 s after the POST, 15 s after acceptance."""
     flow = advance(advance(Flow(facts()), Intended(), NOW), Accepted("t1", 200, None), NOW + 5_000)
     viber = StepReport(1, Channel.VIBER, StepStatus.EXPIRED, "Expired", price=Decimal("0.01"))
     sms = StepReport(2, Channel.SMS, StepStatus.DELIVERED, "Delivered")
@@ -52,7 +52,9 @@ def test_a_fallback_that_works_is_counted_as_one(encoding: str) -> None:
     }
     assert found["fallbacks"] == {"viber → sms": {"tried": 1, "delivered": 1, "rate": 1.0}}
     assert found["accepted"]["transactional"] == {"tried": 1, "delivered": 1, "rate": 1.0}
-    assert found["median_seconds"] == {"sms": 15.0, "viber": None}
+    assert found["median_seconds"] == {"sms": 20.0, "viber": None}
+    assert found["median_seconds_to_acceptance"] == 5.0
+    assert found["median_seconds_to_delivery"] == {"all": 20.0, "transactional": 20.0}
 
 
 @settings(deadline=None)

@@ -40,8 +40,11 @@ SAMPLES = {
         created_at_ms=1_771_243_200_000,
         signature=("ViberOtp:0aac888f-2ee2-4112-9659-1755a951966a", "Sms"),
         recipients=("306912345671",),
+        raw_status="InProgress",
     ),
-    "otp_failed": FlowReport(tracking_id=None, status=FlowStatus.FAILED, status_code=1, created_at_ms=1_771_243_200_000),
+    "otp_failed": FlowReport(
+        tracking_id=None, status=FlowStatus.FAILED, status_code=1, created_at_ms=1_771_243_200_000, raw_status="Failed"
+    ),
     "otp_tracking": FlowReport(
         tracking_id=OTP_FLOW,
         status=FlowStatus.SUCCEEDED,
@@ -57,12 +60,14 @@ SAMPLES = {
                 permanent=False,
                 retryable=True,
                 price=Decimal("0.0093"),
+                created_at_ms=1_771_243_200_000,
             ),
-            StepReport(2, Channel.SMS, StepStatus.QUEUED, "queued", price=Decimal("0.0375")),
+            StepReport(2, Channel.SMS, StepStatus.QUEUED, "queued", price=Decimal("0.0375"), created_at_ms=1_771_243_320_000),
         ),
         created_at_ms=1_771_243_200_000,
         signature=("Viber", "Sms"),
         recipients=("306912345671",),
+        raw_status="Succeeded",
     ),
     "callback_new": FlowReport(
         tracking_id=FLOW,
@@ -78,6 +83,8 @@ SAMPLES = {
                 price=Decimal("0.035"),
                 country="GR",
                 updated_at_ms=1_562_322_524_996,
+                created_at_ms=1_562_322_524_566,
+                delivered_at_ms=1_562_322_524_996,
             ),
             StepReport(
                 2,
@@ -90,6 +97,8 @@ SAMPLES = {
                 operator="Vodafone",
                 parts=1,
                 updated_at_ms=1_562_322_529_000,
+                created_at_ms=1_562_322_525_227,
+                delivered_at_ms=1_562_322_529_000,
             ),
         ),
         created_at_ms=1_562_322_524_440,
@@ -97,6 +106,7 @@ SAMPLES = {
         labels=("labelName",),
         signature=("Viber", "Sms"),
         recipients=("306912345678",),
+        raw_status="Succeeded",
     ),
     "callback_old": FlowReport(
         tracking_id="string",
@@ -119,6 +129,7 @@ SAMPLES = {
         labels=("string",),
         signature=("Viber", "Sms"),
         unknown_words=("string",),
+        raw_status="Succeeded",
     ),
     "tracking_old": FlowReport(
         tracking_id=FLOW,
@@ -140,6 +151,7 @@ SAMPLES = {
                 operator="Vodafone",
                 parts=1,
                 updated_at_ms=1_562_322_529_000,
+                created_at_ms=1_562_322_525_227,
             ),
         ),
         created_at_ms=1_562_322_524_440,
@@ -147,6 +159,7 @@ SAMPLES = {
         labels=("labelName",),
         signature=("Sms",),
         recipients=("306912345678",),
+        raw_status="Failed",
     ),
     "tracking_parts": FlowReport(
         tracking_id="50830fad-21ed-49b0-89d0-bbada2fd5640",
@@ -164,6 +177,7 @@ SAMPLES = {
                 operator="Vodafone",
                 parts=2,
                 updated_at_ms=1_771_243_203_000,
+                created_at_ms=1_771_243_200_000,
             ),
         ),
         flow_kind="standard",
@@ -172,6 +186,7 @@ SAMPLES = {
         labels=(f"shop|{OURS}.2",),
         signature=("Sms",),
         recipients=("306912345678",),
+        raw_status="InProgress",
     ),
     "tracking_voice": FlowReport(
         tracking_id="60830fad-21ed-49b0-89d0-bbada2fd5640",
@@ -194,6 +209,7 @@ SAMPLES = {
         created_at_ms=1_771_243_200_000,
         signature=("Voice",),
         recipients=("306981234567",),
+        raw_status="Failed",
     ),
 }
 

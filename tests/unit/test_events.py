@@ -61,6 +61,13 @@ STATUS_FIELDS = [
     "origin",
     "accepted_at",
     "observed_at",
+    "raw_status",
+    "reason",
+    "reason_group",
+    "delivered_at",
+    "delivered_by",
+    "occurred_at",
+    "sent_at",
 ]
 STEP_FIELDS = [
     "order",
@@ -76,6 +83,10 @@ STEP_FIELDS = [
     "operator",
     "parts",
     "updated_at",
+    "created_at",
+    "sent_at",
+    "delivered_at",
+    "ended_at",
 ]
 
 
@@ -109,6 +120,12 @@ class Moved:
     correction: bool = False
     step: StepReport | None = None
     channel: Channel | None = Channel.SMS
+    reason: str | None = None
+    reason_group: str | None = None
+    raw_status: str | None = None
+    ended_at_ms: int | None = None
+    delivered_at_ms: int | None = None
+    delivered_by: Channel | None = None
 
 
 STEP = StepReport(1, Channel.SMS, StepStatus.DELIVERED, "Delivered", price=Decimal("0.0500"), parts=2, updated_at_ms=5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from decimal import Decimal
 
 import orjson
 import pytest
@@ -16,6 +17,7 @@ from connector.ports import LaneId
 from connector.services.lookup import Found, Looked
 from tests.unit.flows import NOW, facts, walks
 from tests.unit.test_outlook import TIMES
+from tests.unit.test_timeline import delivered
 
 OWNER = Owner("worker-2/118", NOW - 60_000, 4000)
 LOOKED = Looked(lanes=6, flows=58, since_ms=NOW, waiting=0)
@@ -59,6 +61,27 @@ def test_a_doubt_says_what_is_known_and_what_comes() -> None:
         "lane      notifications/0, claimed by worker-2/118 at 2027-01-15 07:59:00.000\n"
         "row       journal offset 4711, written 2027-01-15 08:00:00.000\n"
     )
+
+
+def test_an_accepted_flow_says_how_long_it_took_and_what_it_cost() -> None:
+    """Acceptance, each step's end, delivery: from the journal alone, for people and as data."""
+    flow = delivered()
+    assert flow.progress is not None
+    flow = replace(flow, progress=replace(flow.progress, total_price=Decimal("0.0468")), accepted_at_ms=NOW + 250)
+    shown = screen(found(flow), TIMES, NOW + 90_000)
+    assert "\nafter     0.2s: accepted, 0.0s: viber EXPIRED, 0.0s: sms DELIVERED, 0.0s: delivered by sms; costs 0.0468\n" in shown
+    data = flow_json(found(flow), TIMES, NOW)
+    assert data["took_ms"] == {"accepted": 250, "viber EXPIRED": 10, "sms DELIVERED": 20, "delivered by sms": 20}
+    assert (data["sent_at"], data["delivered_at"], data["delivered_by"], data["total_price"]) == (
+        "2027-01-15T08:00:00.000Z",
+        "2027-01-15T08:00:00.020Z",
+        "sms",
+        "0.0468",
+    )
+    assert data["steps"] == [
+        {"order": 1, "channel": "viber", "status": "EXPIRED", "ended_at": "2027-01-15T08:00:00.010Z"},
+        {"order": 2, "channel": "sms", "status": "DELIVERED", "ended_at": "2027-01-15T08:00:00.020Z"},
+    ]
 
 
 @settings(deadline=None)

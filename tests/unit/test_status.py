@@ -77,6 +77,7 @@ def test_a_standard_success_is_one_event_with_its_step() -> None:
             correction=False,
             step=VIBER_THERE,
             channel=Channel.VIBER,
+            delivered_by=Channel.VIBER,
         ),
     )
     assert progress.finished
@@ -225,6 +226,7 @@ def test_silence_ends_a_flow_for_good() -> None:
         correction=False,
         channel=Channel.SMS,
         reason="silent",
+        reason_group="UNKNOWN",
     )
     assert progress.finished
     delivered, change = silent(after(Api.STANDARD, report(FlowStatus.IN_PROGRESS, VIBER_THERE)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
 import orjson
@@ -13,7 +14,7 @@ from connector.core.events import STATUS
 from connector.core.flow import Attempt, Flow, State, advance
 from connector.core.model import Accepted, Api, Channel, FlowReport, FlowStatus, Origin, StepReport, StepStatus
 from connector.core.moves import Ended, Intended, Reported
-from connector.core.timeline import Line, milliseconds, timeline
+from connector.core.timeline import Line, Took, milliseconds, timeline, took
 from tests.unit.flows import NOW, facts, walks
 
 ENCODER = EventEncoder("json", pepper=b"p")
@@ -34,6 +35,25 @@ def delivered() -> Flow:
     return advance(flow, Reported(FlowReport("t1", FlowStatus.SUCCEEDED, steps=(viber, sms)), Origin.POLL, 0), NOW + 20)
 
 
+def undated(flow: Flow) -> Flow:
+    """As an older release wrote its row: no step's end."""
+    assert flow.progress is not None
+    return replace(flow, progress=replace(flow.progress, steps=tuple(replace(step, ended_at_ms=None) for step in flow.progress.steps)))
+
+
+def test_a_status_tells_what_routee_tells() -> None:
+    """Price, country, operator, parts, and when by Routee's clock."""
+    step = StepReport(1, Channel.SMS, StepStatus.SENT, "Sent", None, None, None, None, Decimal("0.036"), "GR", "Cosmote", 2, NOW + 7)
+    flow = advance(advance(Flow(facts()), Intended(), NOW), Accepted("t1", 200, FlowReport("t1", None, steps=(step,))), NOW + 5)
+    assert timeline(flow, told(flow))[-1].what == "sms SENT · still IN_PROGRESS · 0.036, GR, Cosmote, 2 parts, at Routee 08:00:00"
+
+
+def test_how_long_it_took() -> None:
+    """From the POST to acceptance, each step's end, and delivery; nothing where nothing was accepted."""
+    assert took(delivered()) == (Took("accepted", 5), Took("viber EXPIRED", 10), Took("sms DELIVERED", 20), Took("delivered by sms", 20))
+    assert took(advance(Flow(facts()), Ended(State.EXPIRED, "expired"), NOW)) == ()
+
+
 def test_a_life_reads_from_top_to_bottom() -> None:
     """The event, the POST, and each status with its origin; what is said twice is said once."""
     assert timeline(delivered(), told(delivered())) == (
@@ -52,9 +72,11 @@ def test_a_journals_body_tells_the_same() -> None:
 
 
 def test_steps_without_a_status_come_from_the_journal() -> None:
-    """Retention took the statuses: the row still knows each step's last word, without its time."""
-    lines = timeline(delivered(), told(delivered())[:1])
-    assert lines[-2:] == (
+    """Retention took the statuses: the row still knows each step's last word and its end; a row of an older release not when."""
+    flow = delivered()
+    lines = timeline(flow, told(flow)[:1])
+    assert lines[-2:] == (Line(NOW + 10, "JOURNAL", "viber EXPIRED"), Line(NOW + 20, "JOURNAL", "sms DELIVERED"))
+    assert timeline(undated(flow), told(flow)[:1])[-2:] == (
         Line(None, "JOURNAL", "viber EXPIRED (time not found)"),
         Line(None, "JOURNAL", "sms DELIVERED (time not found)"),
     )
@@ -62,7 +84,7 @@ def test_steps_without_a_status_come_from_the_journal() -> None:
 
 def test_a_step_without_a_time_stands_before_the_next_step() -> None:
     """Its status was not found, that of the step after it was: the fallback is not told before what it fell back from."""
-    lines = timeline(delivered(), [told(delivered())[0], told(delivered())[2]])
+    lines = timeline(undated(delivered()), [told(delivered())[0], told(delivered())[2]])
     assert [line.what.split(" (")[0] for line in lines[-2:]] == ["viber EXPIRED", "sms DELIVERED · SUCCEEDED · delivered · terminal"]
     assert [line.origin for line in lines[-2:]] == ["JOURNAL", "POLL"]
 

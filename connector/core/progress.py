@@ -1,0 +1,170 @@
+"""What is known of an accepted flow, and its short form in journal rows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from itertools import zip_longest
+from typing import Any
+
+from connector.core.model import Api, Channel, FlowStatus, StepStatus
+from connector.core.words import STANDING
+
+# These letters stand in journal rows: never change one.
+_API_LETTERS = {Api.STANDARD: "s", Api.TRANSACTIONAL: "t", Api.OTP: "o"}
+_CHANNEL_LETTERS = {Channel.SMS: "s", Channel.VIBER: "v", Channel.VOICE: "c"}
+_FLOW_LETTERS = {
+    FlowStatus.QUEUED: "Q",
+    FlowStatus.IN_PROGRESS: "I",
+    FlowStatus.SUCCEEDED: "S",
+    FlowStatus.FAILED: "F",
+    FlowStatus.UNKNOWN: "U",
+}
+_STEP_LETTERS = {
+    StepStatus.QUEUED: "Q",
+    StepStatus.SENT: "T",
+    StepStatus.RINGING: "R",
+    StepStatus.DELIVERED: "D",
+    StepStatus.SEEN: "S",
+    StepStatus.COMPLETED: "C",
+    StepStatus.BUSY: "B",
+    StepStatus.NO_ANSWER: "N",
+    StepStatus.EXPIRED: "E",
+    StepStatus.UNDELIVERED: "U",
+    StepStatus.FAILED: "F",
+    StepStatus.UNSENT: "X",
+    StepStatus.UNKNOWN: "K",
+}
+_API_OF = {letter: api for api, letter in _API_LETTERS.items()}
+_CHANNEL_OF = {letter: channel for channel, letter in _CHANNEL_LETTERS.items()}
+_FLOW_OF = {letter: status for status, letter in _FLOW_LETTERS.items()}
+_STEP_OF = {letter: status for status, letter in _STEP_LETTERS.items()}
+_COMPACT_STEP = re.compile(r"(\d+)([a-z])([A-Z])", re.ASCII)
+_COMPACT_STEPS = re.compile(r"(?:\d+[a-z][A-Z])*", re.ASCII)
+_DELIVERED, _TERMINAL, _SILENT = 1, 2, 4
+_COMPACT_FIELDS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class StepProgress:
+    """The furthest status known of one step."""
+
+    order: int
+    channel: Channel
+    status: StepStatus
+    ended_at_ms: int | None = None  # when it came to its end; None before, and in rows that older releases wrote
+
+    @property
+    def rank(self) -> int:
+        """How far it is: only a higher rank replaces it."""
+        return STANDING[self.status].rank
+
+    @property
+    def final(self) -> bool:
+        """Whether nothing more is to come, but for a late SEEN."""
+        return STANDING[self.status].final
+
+    @property
+    def success(self) -> bool:
+        """Whether it reached the person."""
+        return STANDING[self.status].success
+
+
+@dataclass(frozen=True, slots=True)
+class FlowProgress:
+    """All that is known of an accepted flow; small, and free of personal data. Steps are ordered by (order, channel)."""
+
+    api: Api
+    status: FlowStatus = FlowStatus.QUEUED
+    delivered: bool = False
+    terminal: bool = False  # its end was told; what comes later is a correction
+    steps: tuple[StepProgress, ...] = ()
+    status_code: int | None = None  # while FAILED
+    total_price: Decimal | None = None
+    planned: int = 0  # steps of the request, 0: not known
+    silenced: bool = False  # given up at its deadline
+    delivered_at_ms: int | None = None  # when a message first reached the person
+    delivered_by: Channel | None = None  # on which channel; None where no step says it
+
+    @property
+    def finished(self) -> bool:
+        """Whether it needs no more polling.
+
+        A standard flow is finished with its terminal status. An OTP flow that is SUCCEEDED is so only when its last step is final, and is
+        either a success or the last one there can be.
+        """
+        if self.silenced or self.status in {FlowStatus.FAILED, FlowStatus.UNKNOWN}:
+            return True
+        if self.status is not FlowStatus.SUCCEEDED or self.api is not Api.OTP:
+            return self.status is FlowStatus.SUCCEEDED
+        if not self.steps or not self.steps[-1].final:
+            return False
+        return self.delivered or len(self.steps) >= self.planned
+
+    def step(self, order: int, channel: Channel) -> StepProgress | None:
+        """What is known of one step."""
+        return next((step for step in self.steps if (step.order, step.channel) == (order, channel)), None)
+
+    def compact(self) -> list[Any]:
+        """A short JSON-able list for a journal row, such as ``["oS3", "1vE2sD", 2, null, "0.0468"]``; trailing nulls are left out."""
+        flags = _DELIVERED * self.delivered | _TERMINAL * self.terminal | _SILENT * self.silenced
+        fields: list[Any] = [
+            f"{_API_LETTERS[self.api]}{_FLOW_LETTERS[self.status]}{flags}",
+            "".join(f"{step.order}{_CHANNEL_LETTERS[step.channel]}{_STEP_LETTERS[step.status]}" for step in self.steps),
+            self.planned,
+            self.status_code,
+            None if self.total_price is None else f"{self.total_price:f}",
+        ]
+        while fields[-1] is None:
+            fields.pop()
+        return fields
+
+    def times(self) -> list[Any] | None:
+        """Beside ``compact`` in a row: when and by which channel it was delivered, then each step's end; ``[1764, "s", 1700, 1764]``."""
+        ends = [step.ended_at_ms for step in self.steps]
+        if self.delivered_at_ms is None and self.delivered_by is None and not any(ends):
+            return None
+        return [self.delivered_at_ms, None if self.delivered_by is None else _CHANNEL_LETTERS[self.delivered_by], *ends]
+
+    @classmethod
+    def from_compact(cls, fields: Sequence[Any], times: Sequence[Any] | None = None) -> FlowProgress:
+        """What ``compact`` and ``times`` wrote; rows of older releases have no times. Raises ValueError for anything else."""
+        try:
+            padded = list(fields)
+            padded.extend([None] * (_COMPACT_FIELDS - len(fields)))
+            head, steps, planned, code, price = padded
+            flags = int(head[2:])
+            delivered_at, delivered_by, *ends = times or (None, None)
+            return cls(
+                api=_API_OF[head[0]],
+                status=_FLOW_OF[head[1]],
+                delivered=bool(flags & _DELIVERED),
+                terminal=bool(flags & _TERMINAL),
+                steps=_steps_of(steps, ends),
+                status_code=code,
+                total_price=None if price is None else Decimal(price),
+                planned=planned,
+                silenced=bool(flags & _SILENT),
+                delivered_at_ms=None if delivered_at is None else int(delivered_at),
+                delivered_by=None if delivered_by is None else _CHANNEL_OF[delivered_by],
+            )
+        except (ArithmeticError, IndexError, KeyError, TypeError, ValueError) as error:
+            raise ValueError("not a flow's compact progress") from error
+
+
+def _steps_of(compact: str, ends: Sequence[int | None]) -> tuple[StepProgress, ...]:
+    if compact == "":
+        return ()
+    if not _COMPACT_STEPS.fullmatch(compact):
+        raise ValueError("not compact steps")
+    found = _COMPACT_STEP.findall(compact)
+    if ends and len(ends) != len(found):
+        raise ValueError("not the steps' times")
+    return tuple(
+        [
+            StepProgress(int(order), _CHANNEL_OF[channel], _STEP_OF[status], end)
+            for (order, channel, status), end in zip_longest(found, ends)
+        ]
+    )
