@@ -174,10 +174,7 @@ def flow_json(found: Found, times: Times, now_ms: int) -> Mapping[str, object]:
         "reason_says": says or None,
         "remedy": remedy or None,
         "detail": flow.detail,
-        "sent_at": _iso(flow.posted_at_ms),
-        "accepted_at": _iso(flow.accepted_at_ms),
         **_progress(flow),
-        "took_ms": {one.what: one.ms for one in took(flow)},
         "resent_after_doubt": flow.resent,
         "attempts": [
             {"n": one.n, "at": _iso(one.at_ms), "outcome": one.outcome, "http_status": one.http_status, "reason": one.reason}
@@ -193,19 +190,22 @@ def flow_json(found: Found, times: Times, now_ms: int) -> Mapping[str, object]:
 
 
 def _progress(flow: Flow) -> dict[str, object]:
+    """What became of it at Routee; null and empty where nothing is known."""
     known = flow.progress
-    if known is None:
-        return {"status": None, "delivered": False, "delivered_at": None, "delivered_by": None, "total_price": None, "steps": []}
+    price = known.total_price if known else None
     return {
-        "status": known.status,
-        "delivered": known.delivered,
-        "delivered_at": _iso(known.delivered_at_ms),
-        "delivered_by": known.delivered_by,
-        "total_price": None if known.total_price is None else f"{known.total_price:f}",
+        "sent_at": _iso(flow.posted_at_ms),
+        "accepted_at": _iso(flow.accepted_at_ms),
+        "status": known.status if known else None,
+        "delivered": known is not None and known.delivered,
+        "delivered_at": _iso(known.delivered_at_ms) if known else None,
+        "delivered_by": known.delivered_by if known else None,
+        "total_price": None if price is None else f"{price:f}",
         "steps": [
             {"order": step.order, "channel": step.channel, "status": step.status, "ended_at": _iso(step.ended_at_ms)}
-            for step in known.steps
+            for step in (known.steps if known else ())
         ],
+        "took_ms": {one.what: one.ms for one in took(flow)},
     }
 
 
