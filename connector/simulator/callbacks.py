@@ -8,6 +8,7 @@ import orjson
 
 from connector.simulator import documents
 from connector.simulator.model import Api, Flow
+from connector.simulator.plan import FINAL
 from connector.simulator.posting import Posts
 from connector.simulator.provider import Provider
 from connector.simulator.scenarios import CallbackStyle
@@ -77,12 +78,26 @@ class Callbacks:
 
     def _send(self, flow: Flow, body: bytes) -> None:
         provider = self._provider
+        rate, counts = provider.board.now().callback_reorder, provider.ledger.callbacks
+        if rate and _more_follows(flow) and provider.rng.random() < rate:
+            counts["reordered"] += 1
+            flow.overtaken_callbacks.append(body)
+            return
+        overtaken, flow.overtaken_callbacks = flow.overtaken_callbacks, []
+        for one in (body, *overtaken):
+            self._send_now(flow, one)
+
+    def _send_now(self, flow: Flow, body: bytes) -> None:
+        provider = self._provider
         faults = provider.board.now()
         counts = provider.ledger.callbacks
         if faults.callback_loss and provider.rng.random() < faults.callback_loss:
             counts["lost"] += 1
             return
         delay_s = faults.callback_delay_s + (provider.options.late_callback_s if flow.scenario.callbacks is CallbackStyle.LATE else 0.0)
+        if faults.callback_late and provider.rng.random() < faults.callback_late:
+            counts["late"] += 1
+            delay_s += faults.callback_late_s
         copies = 2 if faults.callback_duplicate and provider.rng.random() < faults.callback_duplicate else 1
         for _ in range(copies):
             if delay_s:
@@ -113,3 +128,10 @@ class Callbacks:
             provider.ledger.callbacks["given_up"] += 1
             return
         provider.walk.at(provider.clock(), RETRIES_S[attempt], lambda _now: self._post(flow, body, attempt + 1))
+
+
+def _more_follows(flow: Flow) -> bool:
+    """Is another callback of this flow to come?"""
+    if flow.api is Api.OTP:
+        return (flow.steps[flow.current].status or "").lower() not in FINAL
+    return not flow.is_over

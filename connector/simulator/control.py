@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from urllib.parse import parse_qs
 
 import orjson
 
 from connector.simulator.answers import answer
 from connector.simulator.checks import Checks
+from connector.simulator.ledger import attempt_of
+from connector.simulator.model import Flow, Json
 from connector.simulator.provider import Provider
 from connector.simulator.search import whole
 from connector.simulator.wire import Answer, HttpRequest
 
-_PATHS = "GET summary, GET ledger?since=SEQ, GET switches, GET faults, POST faults, POST revoke-tokens"
+_FLOWS_PER_PAGE = 5000
+_PATHS = "GET summary, GET ledger?since=SEQ, GET flows?page=N, GET switches, GET faults, POST faults, POST revoke-tokens"
 
 
 class Control:
@@ -29,6 +33,8 @@ class Control:
                 return answer(self._provider.ledger.summary())
             case ("GET", "ledger"):
                 return self._ledger(request)
+            case ("GET", "flows"):
+                return self._flows(request)
             case ("GET", "switches"):
                 return answer(self._provider.switches.as_dict())
             case ("GET", "faults"):
@@ -48,6 +54,15 @@ class Control:
             return answer({"error": "since must be a number"}, 400)
         return answer([entry.as_json() for entry in self._provider.ledger.entries if entry.seq > since])
 
+    def _flows(self, request: HttpRequest) -> Answer:
+        """A page (from 0) of the accepted flows as they are now, oldest first; an empty one behind the last."""
+        checks = Checks()
+        page = whole({"page": parse_qs(request.query).get("page", ["0"])[-1]}, "page", 0, checks)
+        if checks.issues:
+            return answer({"error": "page must be a number"}, 400)
+        shown = itertools.islice(self._provider.flows, page * _FLOWS_PER_PAGE, (page + 1) * _FLOWS_PER_PAGE)
+        return answer([_told(flow) for flow in shown])
+
     def _faults(self, request: HttpRequest) -> Answer:
         """Fields of Faults, and ``for_s``: how long they last."""
         try:
@@ -61,3 +76,18 @@ class Control:
         except ValueError as error:
             return answer({"error": str(error)}, 400)
         return answer(dataclasses.asdict(now))
+
+
+def _told(flow: Flow) -> Json:
+    """The provider's own word on a flow; ``flow_id`` and ``attempt`` are out of its label."""
+    flow_id, attempt = attempt_of(flow.label)
+    return {
+        "tracking_id": flow.tracking_id,
+        "flow_id": flow_id,
+        "attempt": attempt,
+        "api": flow.api.value,
+        "scenario": flow.scenario.name,
+        "status": flow.status,
+        "status_code": flow.status_code,
+        "steps": [{"channel": step.channel, "status": step.status} for step in flow.steps],
+    }

@@ -80,6 +80,9 @@ class Faults:
     callback_loss: float = 0.0
     callback_duplicate: float = 0.0
     callback_delay_s: float = 0.0  # provider time, added to every callback
+    callback_reorder: float = 0.0  # held back until the flow's next one is out; the last one never is
+    callback_late: float = 0.0
+    callback_late_s: float = 300.0  # provider time, added to those that are late
 
     def __post_init__(self) -> None:
         """Raises ValueError for an unknown fault name or a rate outside 0..1."""
@@ -88,9 +91,14 @@ class Faults:
                 if name not in known:
                     raise ValueError(f"{group}: unknown fault {name!r}; there are: {', '.join(sorted(known))}")
                 _check_rate(f"{group}.{name}", rate)
-        for name in ("callback_loss", "callback_duplicate"):
+        for name in ("callback_loss", "callback_duplicate", "callback_reorder", "callback_late"):
             _check_rate(name, getattr(self, name))
-        durations = (self.callback_delay_s, 0 if self.retry_after_s is None else self.retry_after_s, *(self.latency_s or ()))
+        durations = (
+            self.callback_delay_s,
+            self.callback_late_s,
+            0 if self.retry_after_s is None else self.retry_after_s,
+            *(self.latency_s or ()),
+        )
         if not all(_is_number(value) and value >= 0 for value in durations) or not _is_number(self.balance):
             raise ValueError("durations must be numbers of seconds, the balance a number")
         if self.latency_s is not None and len(self.latency_s) != _PAIR:

@@ -63,7 +63,7 @@ class Ledger:
         self.entries: deque[Entry] = deque(maxlen=keep)
         self.violations: Counter[str] = Counter()  # by kind
         self.requests: Counter[str] = Counter()  # by what
-        self.callbacks: Counter[str] = Counter()  # by result: sent, ok, failed, retried, given_up, dropped, lost
+        self.callbacks: Counter[str] = Counter()  # by result: sent, ok, failed, retried, given_up, dropped, lost, late, reordered
         self._accepted: dict[str, list[str]] = {}
         self._accepted_total = 0
         self._unlabelled = 0

@@ -59,6 +59,7 @@ class Flow:
     updated: float = 0.0
     current: int = -1
     held_callbacks: list[bytes] = field(default_factory=list)
+    overtaken_callbacks: list[bytes] = field(default_factory=list)
 
     @property
     def is_over(self) -> bool:

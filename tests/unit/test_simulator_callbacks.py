@@ -161,6 +161,21 @@ def test_callback_rates() -> None:
     assert len(box.callbacks.posts) == 1
 
 
+def test_callbacks_out_of_step_by_rate() -> None:
+    """Reordered: each but the last comes behind a later one, none is left out. Late: so much later, all of them."""
+    box = sent(FALLS_BACK, "OnStep", faults=Faults(callback_reorder=1))
+    assert box.callbacks.statuses == ["Succeeded", "InProgress", "InProgress", "InProgress"]
+    assert box.simulator.ledger.callbacks["reordered"] == 3
+    box = Box(faults=Faults(callback_reorder=1))
+    box.send(flow(otp_sms(recipient_for("viber_ok")), strategy=""), OTP)
+    box.advance(100)
+    assert [doc["steps"][0]["status"] for _, doc in box.callbacks.posts] == ["Delivered", "Sent"]
+    box = sent(FALLS_BACK, "OnStep", faults=Faults(callback_late=1, callback_late_s=1000))
+    assert box.callbacks.posts == []
+    box.advance(1000)
+    assert len(box.callbacks.posts) == box.simulator.ledger.callbacks["late"] == 4
+
+
 async def test_callback_before_answer() -> None:
     """The answer of the send waits until the first callback was answered."""
     box = Box()

@@ -179,6 +179,17 @@ def test_a_storm_passes() -> None:
     assert "access_token" in box.new_token()
 
 
+def test_the_panel_shows_every_flow() -> None:
+    """As the provider has it now, page by page: what a test may hold its outputs to."""
+    box = Box()
+    assert attempt(box, "viber_ok").status == 200
+    box.advance(60)
+    (told,) = box.get("/_simulator/flows")[1]
+    assert (told["status"], [step["status"] for step in told["steps"]]) == ("Succeeded", ["DELIVERED"])
+    assert box.get("/_simulator/flows?page=1")[1] == []
+    assert box.get("/_simulator/flows?page=x")[0] == 400
+
+
 def test_control_panel() -> None:
     """Faults change over HTTP, nonsense is refused and changes nothing; summary and ledger can be read; no token, no ledger entry."""
     box = Box()
