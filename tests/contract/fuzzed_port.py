@@ -27,6 +27,7 @@ GENUINE: Final = tuple(f"{PATH}/{kid}/{token}" for kid, token in (mint(KEYS, CLA
 QUICK: Final = Limits(head_s=0.1, body_s=0.1, keep_alive_s=0)
 
 _STATUS: Final = re.compile(rb"HTTP/1\.[01] (\d{3}) ")
+_GO_ON: Final = b"100"  # no answer yet: it asks for the body
 _PATIENCE_S: Final = 5.0
 
 
@@ -93,4 +94,4 @@ class Port:
                     assert time.monotonic() < until, "the connection stays open"
             except (ConnectionResetError, BrokenPipeError):  # it may end while bytes are still on their way
                 pass
-        return [int(status) for status in _STATUS.findall(answers)]
+        return [int(status) for status in _STATUS.findall(answers) if status != _GO_ON]
