@@ -66,7 +66,7 @@ _TYPES: Final = ("auth.login_code", "order.shipped", "order.shipped", "campaign.
 _STORIES: Final = ("viber_ok", "viber_ok", "viber_ok", "viber_expired_sms_ok", "all_fail", "seen_after_delivered")
 _TIME_SCALE: Final = 60.0
 _LONG_RUN: Final = 10_000  # from here on timers are longer: in a short run nothing may take a minute
-_SILENT: Final = 0.005
+_SILENT: Final = 0.001
 _SILENT_IN_SHORT: Final = 0.05
 _SILENCE_S: Final = 180.0
 _QUIET_S: Final = 3.0
@@ -245,7 +245,7 @@ def run(broker: Broker, folder: Path, flows: int, rate: float, *, callbacks: boo
 
 def timers_for(flows: int) -> Timers:
     """A long run's polls gather as many flows of a minute as in production; a short one has no minute."""
-    return Timers(20.0, 60.0) if flows >= _LONG_RUN else Timers(8.0, 5.0)
+    return Timers(30.0, 60.0) if flows >= _LONG_RUN else Timers(8.0, 5.0)
 
 
 def _origin(message: Message) -> str:

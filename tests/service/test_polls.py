@@ -7,9 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from connector.core.model import FlowReport, FlowStatus, MessageClass, Record
+from connector.core.model import Api, FlowReport, FlowStatus, MessageClass, Record
 from connector.metrics import Metrics
+from connector.services.live import Live
 from connector.services.parts import Policy
+from connector.services.polls import POSTPONED, Answer
 from connector.services.throttle import Throttle
 from tests.fakes import FakeClock
 from tests.service.world import Process, World
@@ -139,6 +141,29 @@ async def test_who_asks_for_all_may_be_gone(world: World) -> None:
     process.lane.writer.lose("test")
     await world.clock.advance(60)
     assert len(ended(world)) == 10
+    await process.stop()
+
+
+async def test_nobody_waits_for_one_that_is_gone(world: World) -> None:
+    """The task that would have asked for both is cancelled, as when its lane is revoked: the other is put off, and may ask for itself."""
+    process = await Process(world, replace(LONG, poll_schedule_s=(100.0, 200.0)), share=0.5).start()
+    await sent(world, process, 2)
+    end(world)
+
+    def ask(live: Live) -> asyncio.Task[Answer]:
+        polls = process.parts.polls
+        return asyncio.ensure_future(polls.ask(process.lane, live, Api.TRANSACTIONAL, live.flow.tracking_id or "", last=False))
+
+    one, other = process.lane.flows.values()
+    gone, left = ask(one), ask(other)
+    await world.clock.advance(1)
+    gone.cancel()
+    await world.clock.advance(1)
+    assert left.done()
+    assert left.result() is POSTPONED
+    again = ask(other)
+    await world.clock.advance(20)
+    assert again.result() == world.provider.reports[other.flow.tracking_id or ""]
     await process.stop()
 
 
