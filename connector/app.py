@@ -85,7 +85,9 @@ class Connector:
             return True, {}
         keepers = self.intake.keepers.items()
         refused = {str(lane): keeper.refusal for lane, keeper in keepers if keeper.refusal is not None}
-        return self.intake.ready, {"lanes": {str(lane): keeper.state for lane, keeper in keepers}, "refused": refused}
+        lanes = {str(lane): keeper.state for lane, keeper in keepers}
+        reason = "no member of the consumer group: Kafka was away, or nothing was heard of this process" if self.intake.expelled else None
+        return self.intake.ready, {"lanes": lanes, "refused": refused, **({"reason": reason} if reason else {})}
 
     # ----------------------------------------------------------------------------------------------------------------- run
 

@@ -46,7 +46,7 @@ class Clock(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Assigned:
-    """The group gives these lanes to this process. Their input stays paused until ``Source.start``."""
+    """The group gives these lanes to this process, a member of it; none, if there are enough others. Input waits for ``Source.start``."""
 
     lanes: tuple[LaneId, ...]
 
@@ -64,6 +64,7 @@ class Lost:
     """These lanes belong to somebody else already: drop them at once, commit nothing."""
 
     lanes: tuple[LaneId, ...]
+    expelled: bool = False  # the process is no member any more, until it is ``Assigned`` again
 
 
 @dataclass(frozen=True, slots=True)

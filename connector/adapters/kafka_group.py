@@ -178,8 +178,7 @@ class GroupSource:
         lanes = _lanes_of(partitions)
         for lane in lanes:
             self._lanes[lane] = LaneState()
-        if lanes:
-            self._handover.put(Assigned(lanes))
+        self._handover.put(Assigned(lanes))
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         lanes = tuple(lane for lane in _lanes_of(partitions) if lane in self._lanes)
@@ -201,7 +200,7 @@ class GroupSource:
     def _lose(self, lanes: tuple[LaneId, ...]) -> None:
         self._forget(lanes)
         if lanes:
-            self._handover.put(Lost(lanes))
+            self._handover.put(Lost(lanes, expelled=True))
 
     def _forget(self, lanes: tuple[LaneId, ...]) -> None:
         for lane in lanes:

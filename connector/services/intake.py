@@ -31,6 +31,7 @@ class Intake:
         self.keepers: dict[LaneId, Keeper] = {}
         self._running: dict[LaneId, asyncio.Task[None]] = {}
         self._leaving: dict[LaneId, dict[asyncio.Task[None], Keeper]] = {}
+        self.expelled = False  # from the group, most likely because Kafka was away for longer than its session timeout
         self.assigned_once = False
         self._stopping = False
 
@@ -50,6 +51,7 @@ class Intake:
                     case Revoked():
                         tasks.create_task(self._give_back(event))
                     case Lost():
+                        self.expelled = self.expelled or event.expelled
                         self._forget(event.lanes)
             feeding.cancel()
 
@@ -64,8 +66,8 @@ class Intake:
 
     @property
     def ready(self) -> bool:
-        """Assigned, and every lane is being served."""
-        return self.assigned_once and all(keeper.state == "running" for keeper in self.keepers.values())
+        """A member of the group, and every lane is being served: none at all, where others are enough."""
+        return self.assigned_once and not self.expelled and all(keeper.state == "running" for keeper in self.keepers.values())
 
     @property
     def lanes(self) -> tuple[Lane, ...]:
@@ -73,7 +75,9 @@ class Intake:
         return tuple(keeper.lane for keeper in self.keepers.values() if keeper.lane is not None)
 
     def _take(self, tasks: TaskGroup, lanes: tuple[LaneId, ...]) -> None:
-        self.assigned_once = True
+        self.assigned_once, self.expelled = True, False
+        if not lanes:
+            return
         for lane in lanes:
             if lane in self.keepers or self._stopping:
                 continue

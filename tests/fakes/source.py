@@ -40,10 +40,10 @@ class FakeSource:
         self.queue.put_nowait(Revoked(lanes, release))
         return released
 
-    def lose(self, *lanes: LaneId) -> None:
+    def lose(self, *lanes: LaneId, expelled: bool = False) -> None:
         for lane in lanes:
             self.position.pop(lane, None)
-        self.queue.put_nowait(Lost(lanes))
+        self.queue.put_nowait(Lost(lanes, expelled))
 
     def put(self, *records: Record) -> None:
         for record in records:

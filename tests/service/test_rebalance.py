@@ -420,3 +420,40 @@ async def test_a_row_lost_while_adopting_is_not_the_end(world: World) -> None:
     await world.clock.advance(200)
     assert [event["outcome"] for event in world.outputs("sends")] == ["ACCEPTED"]
     await second.stop()
+
+
+def ready(process: Process) -> bool:
+    """What ``/readyz`` says of its lanes and its membership."""
+    return process.intake.ready
+
+
+async def test_a_member_without_lanes_is_ready_and_one_that_was_expelled_is_not(world: World) -> None:
+    """More workers than partitions are no fault; a session that timed out is one, until the group has the process back."""
+    process = await Process(world).start()
+    process.source.lose(LANE)
+    await world.clock.advance(2)
+    assert ready(process), "the others are enough"
+    process.source.assign(LANE)
+    await world.clock.advance(2)
+    process.source.lose(LANE, expelled=True)
+    await world.clock.advance(2)
+    assert not ready(process)
+    process.source.lose()
+    await world.clock.advance(1)
+    assert not ready(process)
+    process.source.assign()
+    await world.clock.advance(1)
+    assert ready(process)
+    await process.stop()
+
+
+async def test_a_worker_that_never_joined_is_not_ready(world: World) -> None:
+    """It becomes so with its first answer from the group, which may be that it has nothing to do."""
+    process = Process(world)
+    process.task = asyncio.create_task(process.intake.run())
+    await world.clock.advance(1)
+    assert not ready(process)
+    process.source.assign()
+    await world.clock.advance(1)
+    assert ready(process)
+    await process.stop()
