@@ -49,3 +49,10 @@ def test_pseudonyms_need_the_pepper(pepper: bytes, one: bytes, other: bytes) -> 
     assert (identity.pseudonym(pepper, one) == identity.pseudonym(pepper, other)) is (one == other)
     assert identity.pseudonym(pepper, one) != identity.pseudonym(pepper + b"\x01", one)
     assert len(identity.pseudonym(pepper, one)) == 16
+
+
+def test_a_letter_of_a_record_without_a_flow_has_one_id() -> None:
+    """Whoever reads the record again gives it the same id; another record, or one in the same place of a topic made anew, has another."""
+    ids = {identity.letter_id(place, when) for place in ("g.in.callbacks/0/1", "g.in.callbacks/0/11") for when in (1, 2)}
+    assert len(ids) == 4
+    assert identity.letter_id("g.in.callbacks/0/1", 1) in ids
