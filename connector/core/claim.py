@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from connector.core import rows
-from connector.core.flow import Flow, State
+from connector.core.flow import Flow
 from connector.core.settled import SettledIndex, short
 from connector.errors import LaneRefused
 
@@ -65,8 +65,7 @@ class EndedRows:
         self.keys.append(short(head.digest))
         self.offsets.append(offset)
         self._inputs.append(head.input_offset)
-        nameless = head.state is State.ACCEPTED and not head.labelled
-        self._flags.append((self._SIBLINGS if head.has_siblings else 0) | (self._NAMELESS if nameless else 0))
+        self._flags.append((self._SIBLINGS if head.has_siblings else 0) | (self._NAMELESS if head.nameless else 0))
 
     def after(self, journal: int) -> array[int]:
         """Offsets beyond ``J``: their outputs may not be out."""
@@ -79,7 +78,7 @@ class EndedRows:
                 yield met, self.offsets[place], self._flags[place] & self._SIBLINGS != 0
 
     def nameless_since(self, first: int) -> Iterator[int]:
-        """Offsets from ``first`` on of flows that the provider took and that show no label there: a search meets them as anybody's."""
+        """Offsets from ``first`` on of flows that are ``rows.Head.nameless``."""
         for place in range(bisect_left(self.offsets, first), len(self)):
             if self._flags[place] & self._NAMELESS:
                 yield self.offsets[place]

@@ -32,6 +32,7 @@ _HEAD = struct.Struct(">BBBBIqIq16s")
 _FINISHED, _SIBLINGS, _PENDING, _LABELLED = 1, 2, 4, 8
 _NO_DIGEST = bytes(16)
 _STATES = {int(state): state for state in State}
+_TAKEN = frozenset({State.ACCEPTED, State.UNKNOWN})
 _APIS = {api.value: api for api in Api}
 _CLASSES = {message_class.value: message_class for message_class in MessageClass}
 
@@ -61,6 +62,11 @@ class Head(NamedTuple):
     k: int
     input_offset: int
     digest: bytes
+
+    @property
+    def nameless(self) -> bool:
+        """The provider took it, or may have, and shows no label of ours: a search for another flow meets it as anybody's."""
+        return self.state in _TAKEN and not self.labelled
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from connector.core import rows
 from connector.core.rows import Checkpoint
 from connector.errors import LaneLost
-from connector.services import neighbours
 from connector.services.claim import Claimed
 
 if TYPE_CHECKING:
@@ -87,5 +86,6 @@ class Checkpoints:
         self._lane.parts.metrics.checkpoints.inc()
 
     def _prune(self) -> None:
-        self._lane.newest.prune(self._lane.parts.clock.now_ms())
-        neighbours.prune(self._lane)
+        now_ms = self._lane.parts.clock.now_ms()
+        self._lane.newest.prune(now_ms)
+        self._lane.neighbours.prune((live.flow for live in self._lane.flows.values()), now_ms)

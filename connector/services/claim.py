@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from connector.core import rows
 from connector.core.claim import Epoch, Fold, Folded
@@ -16,7 +16,7 @@ from connector.core.rows import Checkpoint
 from connector.errors import LaneLost, LaneRefused
 from connector.logs import get_logger
 from connector.ports import Entry, LaneId
-from connector.services.neighbours import ids_of, needed_since_ms
+from connector.services.neighbours import Neighbours, needed_since_ms
 from connector.services.parts import Parts
 
 log = get_logger("claim")
@@ -38,7 +38,7 @@ class Claimed:
     adopt: tuple[Flow, ...]  # not settled: each gets a row of the new epoch before anybody acts on it
     follow: tuple[Flow, ...]  # settled, but their statuses are still awaited
     start: int  # where the input goes on
-    own_ids: Mapping[str, int] = field(default_factory=dict)  # of finished flows, where a doubt could take one for its own
+    neighbours: Neighbours  # finished flows that a doubt could be mistaken for
 
 
 async def claim(lane: LaneId, parts: Parts) -> Claimed:
@@ -123,8 +123,8 @@ async def _sort(lane: LaneId, parts: Parts, fold: Fold, times: Times, checkpoint
     for row, flow in zip(open_rows, adopt, strict=True):
         parts.metrics.adopted_flows.labels(flow.facts.message_class or "", row.head.state.name.lower()).inc()
     parts.metrics.void_rows.inc(sum(row.void for row in fold.flows()))
-    own_ids = await _neighbours(lane, parts, fold, times, adopt)
-    return Claimed(Epoch(fold.epoch), checkpoint, ledger, adopt, follow, start, own_ids)
+    neighbours = await _neighbours(lane, parts, fold, times, adopt)
+    return Claimed(Epoch(fold.epoch), checkpoint, ledger, adopt, follow, start, neighbours)
 
 
 async def _by_and_by(some: Iterable[Folded]) -> AsyncIterator[Folded]:
@@ -157,19 +157,19 @@ def _ranges(offsets: Sequence[int]) -> Iterator[Sequence[int]]:
             first = place
 
 
-async def _neighbours(lane: LaneId, parts: Parts, fold: Fold, times: Times, adopt: tuple[Flow, ...]) -> dict[str, int]:
-    """Tracking ids of finished flows → time of acceptance, as far back as a doubt without a visible label may ask whose a candidate is."""
+async def _neighbours(lane: LaneId, parts: Parts, fold: Fold, times: Times, adopt: tuple[Flow, ...]) -> Neighbours:
+    """Finished flows, as far back as a doubt without a visible label may ask whose a candidate is."""
+    answer_ms = int((parts.policy.timeout_s + parts.policy.provider_lag_s) * 1000)
     since_ms = needed_since_ms(adopt, parts.clock.now_ms())
-    ended = tuple(fold.ended.nameless_since(_first_since(times, since_ms - _CLOCKS_APART_MS)))
-    heads = ((row, row.head) for row in fold.flows())
-    finished = [(row.key, row.value) for row, head in heads if head.finished and head.state is State.ACCEPTED and not head.labelled]
-    ids: dict[str, int] = {}
+    ended = tuple(fold.ended.nameless_since(_first_since(times, since_ms - answer_ms - _CLOCKS_APART_MS)))
+    finished = [(row.key, row.value) for row in fold.flows() if row.head.finished and row.head.nameless]
+    neighbours, number = Neighbours(answer_ms), 0
     async for flow in _decoded(finished, _again(lane, parts, ended)):
-        if (flow.accepted_at_ms or 0) >= since_ms:
-            ids.update(ids_of(flow))
-            if len(ids) % _TURN == 0:
-                await asyncio.sleep(0)  # other lanes are at work
-    return ids
+        neighbours.note(flow, since_ms)
+        number += 1
+        if number % _TURN == 0:
+            await asyncio.sleep(0)  # other lanes are at work
+    return neighbours
 
 
 async def _decoded(some: Iterable[tuple[bytes, bytes]], more: AsyncIterator[Entry]) -> AsyncIterator[Flow]:

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 from connector.core.doubt import Ambiguous, Found, Question, Verdict, class_policy, judge, next_search_ms, wait_ms
 from connector.core.flow import Ended, Proven, State
-from connector.core.model import Api, InDoubt, MessageClass
+from connector.core.model import InDoubt, MessageClass
 from connector.logs import get_logger
 from connector.ports import Unanswered
 from connector.services import counts, planning
 from connector.services.live import Live, named
-from connector.services.neighbours import CANDIDATE_WINDOW_MS, IN_QUESTION, in_question_since_ms
+from connector.services.neighbours import CANDIDATE_WINDOW_MS, IN_QUESTION, in_question_since_ms, phone_of
 
 if TYPE_CHECKING:
     from connector.services.lane import Lane
@@ -46,7 +46,7 @@ async def resolve(lane: Lane, live: Live) -> None:
             await lane.settle(live, Ended(State.UNKNOWN, "search_failed"))
         return
     verdict = judge(question, answer, lambda tracking_id: _owned(lane, live, tracking_id))
-    if isinstance(verdict, Found) and _is_guess(live, verdict) and _neighbour_in_doubt(lane, live):
+    if isinstance(verdict, Found) and _is_guess(live, verdict) and _neighbour_in_doubt(lane, live, question.since_ms):
         verdict = Ambiguous((verdict.tracking_id,))
     await _act(lane, live, verdict, begun)
 
@@ -57,7 +57,7 @@ async def _act(lane: Lane, live: Live, verdict: Verdict, begun: float) -> None:
         return
     if isinstance(verdict, Found):
         if _is_guess(live, verdict):  # at once, for a neighbour's search may be answered before our row is valid
-            lane.own_ids[verdict.tracking_id] = lane.parts.clock.now_ms()
+            lane.neighbours.ids[verdict.tracking_id] = lane.parts.clock.now_ms()
         counts.words(lane.parts.metrics, verdict.report)
         await lane.settle(live, Proven(verdict.tracking_id, verdict.attempt or 0, verdict.report))
         for duplicate in verdict.duplicates:
@@ -98,12 +98,12 @@ def _neighbour_posting(lane: Lane, live: Live) -> bool:
     return any(facts.recipient_hash == phone and not facts.labelled for facts in posting)
 
 
-def _neighbour_in_doubt(lane: Lane, live: Live) -> bool:
+def _neighbour_in_doubt(lane: Lane, live: Live, since_ms: int) -> bool:
     """Another flow to the same phone shows no label and is, or ended, in doubt: one candidate for two may be either's."""
     mine = live.flow.facts
-    others = (*(other.flow for other in lane.flows.values() if other is not live), *lane.recent.values())
-    doubtful = (flow.facts for flow in others if flow.state in {State.DOUBT, State.UNKNOWN} and not flow.facts.labelled)
-    return any(facts.recipient_hash == mine.recipient_hash and (facts.api is Api.OTP) is (mine.api is Api.OTP) for facts in doubtful)
+    doubtful = (other.flow.facts for other in lane.flows.values() if other.flow.state is State.DOUBT and other is not live)
+    open_now = any(phone_of(facts) == phone_of(mine) and not facts.labelled for facts in doubtful)
+    return open_now or lane.neighbours.may_be_lost(mine, since_ms)
 
 
 def _policy(live: Live) -> InDoubt:
@@ -154,4 +154,4 @@ def _question(lane: Lane, live: Live) -> Question:
 
 def _owned(lane: Lane, live: Live, tracking_id: str) -> bool:
     """Another flow of this lane is known to have this id."""
-    return tracking_id in lane.own_ids and tracking_id != live.flow.tracking_id
+    return lane.neighbours.owns(tracking_id) and tracking_id != live.flow.tracking_id

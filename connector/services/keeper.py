@@ -160,7 +160,7 @@ class Keeper:
         self.parts.throttle.earn_polls(len(claimed.follow))
         for flow in claimed.follow:
             lane.flows[flow.facts.flow_id] = live = Live(flow)
-            lane.remember_id(flow)
+            lane.neighbours.note(flow)
             lane.agenda.schedule(live)
         states = Counter((str(flow.facts.message_class or ""), flow.state.name.lower()) for flow in claimed.adopt)
         log.info(

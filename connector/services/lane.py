@@ -25,7 +25,6 @@ from connector.services.claim import Claimed
 from connector.services.emitter import Emitter
 from connector.services.gates import Newest, gate
 from connector.services.live import Live, Unsendable, named
-from connector.services.neighbours import ids_of
 from connector.services.parts import Parts
 from connector.services.retries import Retry, limited, retry_after
 from connector.services.rows import RowReader, RowWriter
@@ -53,7 +52,7 @@ class Lane:
         self.turns = Turns()
         self.agenda = Agenda(self)
         self.backlog = Backlog(lane, parts)
-        self.own_ids = dict(claimed.own_ids)  # tracking ids of unlabelled flows → time of acceptance: whose is a candidate?
+        self.neighbours = claimed.neighbours
         self.newest = Newest()
         self.recent: OrderedDict[str, Flow] = OrderedDict()  # just finished: most late callbacks are about these, and need no read
         self.last_row = -1  # offset of the last valid row of a flow
@@ -283,7 +282,7 @@ class Lane:
             self.turns.doubtful(live.key, live.id, facts.source_offset)
         elif before.state is State.DOUBT:
             self.turns.cleared(live.key, live.id)
-        self.remember_id(flow)
+        self.neighbours.note(flow)
         if before.finished and not flow.finished:  # the cleaner may take the row that the ledger knows it by
             self.ledger.adopt(facts.digest, facts.siblings, facts.rule, facts.flow_id)
         if flow.finished:
@@ -291,10 +290,6 @@ class Lane:
             self.let_go(live)
         elif not live.busy:
             self.agenda.schedule(live)
-
-    def remember_id(self, flow: Flow) -> None:
-        """A search for another flow to the same phone may meet this one's tracking id; where labels show, they tell."""
-        self.own_ids.update(ids_of(flow))
 
     def _emit(self, live: Live) -> None:
         for number, event in live.flow.pending:

@@ -1,15 +1,12 @@
-"""Whose a candidate without a label is: for how long the tracking ids of other flows of the lane must be known."""
+"""Whose a candidate without a label is: what must be known of the lane's other flows, and for how long."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from connector.core.doubt import CLOCK_SKEW_MS
-from connector.core.flow import Flow, State
-
-if TYPE_CHECKING:
-    from connector.services.lane import Lane
+from connector.core.flow import Facts, Flow, State
+from connector.core.model import Api
 
 CANDIDATE_WINDOW_MS = 60_000  # a search looks from this long before the first POST in question
 _KEPT_MS = 3_600_000
@@ -37,19 +34,61 @@ def ids_of(flow: Flow) -> dict[str, int]:
     return {tracking_id: flow.accepted_at_ms or 0 for tracking_id in (flow.tracking_id, *flow.duplicates) if tracking_id}
 
 
+Phone = tuple[bytes | None, bool]
+
+
+def phone_of(facts: Facts) -> Phone:
+    """Whom a search asks about: the recipient, by the service that sends codes or by the others."""
+    return facts.recipient_hash, facts.api is Api.OTP
+
+
+class Neighbours:
+    """What this lane knows of its flows without a visible label, finished ones too: a search for one of them may meet another's."""
+
+    def __init__(self, answer_ms: int) -> None:
+        self.ids: dict[str, int] = {}  # tracking id → time of acceptance
+        self._answer_ms = answer_ms  # how long after a POST it may still be accepted
+        self._lost: dict[Phone, dict[str, int]] = {}  # flows that ended in doubt, each with the time until when it may have been accepted
+
+    def note(self, flow: Flow, since_ms: int = 0) -> None:
+        """How a flow stands; of acceptances before ``since_ms`` nothing is kept."""
+        if flow.facts.labelled:
+            return
+        if (flow.accepted_at_ms or since_ms) >= since_ms:
+            self.ids.update(ids_of(flow))
+        phone = phone_of(flow.facts)
+        posted = [line.at_ms for line in flow.attempts if line.outcome in IN_QUESTION]
+        if flow.state is State.UNKNOWN and posted and max(posted) + self._answer_ms >= since_ms:
+            self._lost.setdefault(phone, {})[flow.facts.flow_id] = max(posted) + self._answer_ms
+        elif phone in self._lost:
+            self._lost[phone].pop(flow.facts.flow_id, None)
+
+    def owns(self, tracking_id: str) -> bool:
+        """A flow of this lane is known to have this id."""
+        return tracking_id in self.ids
+
+    def may_be_lost(self, facts: Facts, since_ms: int) -> bool:
+        """Another flow to this phone ended in doubt, and may have been accepted since: an id that nobody owns may be that one's."""
+        others = self._lost.get(phone_of(facts), {}).items()
+        return any(until_ms + CLOCK_SKEW_MS >= since_ms for flow_id, until_ms in others if flow_id != facts.flow_id)
+
+    def prune(self, flows: Iterable[Flow], now_ms: int) -> None:
+        """Forget what is an hour old, unless one of the open ``flows`` may ask about it."""
+        old_ms = now_ms - _KEPT_MS
+        old = [tracking_id for tracking_id, at_ms in self.ids.items() if at_ms < old_ms]
+        lost = [phone for phone, until in self._lost.items() if all(until_ms < old_ms for until_ms in until.values())]
+        if not old and not lost:
+            return
+        needed_ms = needed_since_ms(flows, now_ms)
+        for tracking_id in old:
+            if self.ids[tracking_id] < needed_ms:
+                del self.ids[tracking_id]
+        for phone in lost:
+            if all(until_ms < needed_ms for until_ms in self._lost[phone].values()):
+                del self._lost[phone]
+
+
 def _may_ask(flow: Flow) -> bool:
     if flow.state.settled or flow.facts.labelled:
         return False
     return flow.state is State.DOUBT or any(line.outcome in IN_QUESTION for line in flow.attempts)
-
-
-def prune(lane: Lane) -> None:
-    """Forget what is an hour old, unless an open doubt may ask about it."""
-    now_ms = lane.parts.clock.now_ms()
-    old = {tracking_id: at_ms for tracking_id, at_ms in lane.own_ids.items() if at_ms < now_ms - _KEPT_MS}
-    if not old:
-        return
-    needed_ms = needed_since_ms((live.flow for live in lane.flows.values()), now_ms)
-    for tracking_id, at_ms in old.items():
-        if at_ms < needed_ms:
-            del lane.own_ids[tracking_id]

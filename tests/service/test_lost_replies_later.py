@@ -226,6 +226,29 @@ async def test_one_candidate_of_two_doubts_is_neithers(world: World, kind: str) 
     await process.kill()
 
 
+@pytest.mark.parametrize("restart", [False, True])
+async def test_a_candidate_may_be_that_of_a_neighbour_that_ended_in_doubt(world: World, restart: bool) -> None:
+    """Nobody took it, so it still is anybody's: a later code to the same phone that vanished must not be told as accepted by it."""
+    desk = at_desk(world, NOWHERE)
+    process = await Process(world).start()
+    first = event(world, "code", 1, key="a")
+    second = to_same_phone(world, "code", first, "b")
+    desk.replies[phone_of_record(first)] = [LOST] * 3
+    desk.searching.clear()
+    await process.put(first, second, seconds=2)
+    desk.show(first)
+    desk.searching.set()
+    await world.clock.advance(45)
+    assert [sent["reason"] for sent in world.outputs("sends")] == ["ambiguous"] * 2
+    if restart:
+        await process.kill()
+        process = await Process(world).start()
+    await process.put(third := to_same_phone(world, "code", first, "c"), seconds=100)
+    told = [sent for sent in world.outputs("sends") if sent["flow_id"] == world.flow_id(third, "code")]
+    assert [(sent["outcome"], sent["reason"]) for sent in told] == [("UNKNOWN", "ambiguous")]
+    await process.kill()
+
+
 @pytest.mark.parametrize("kind", ["code", "notice"])
 async def test_a_candidate_may_be_a_neighbours_that_is_being_sent(world: World, kind: str) -> None:
     """While another flow's POST to the same phone is under way, a candidate may be that one's: its answer is waited for."""

@@ -92,5 +92,5 @@ async def test_a_second_acceptance_is_the_flows_own_too(world: World, restart: b
     if restart:
         await process.stop()
         process = await Process(world).start()
-    assert {"track-1", "track-99"} <= set(process.lane.own_ids)
+    assert {"track-1", "track-99"} <= set(process.lane.neighbours.ids)
     await process.stop()

@@ -110,6 +110,7 @@ class Routee:
         self.posts: list[Post] = []
         self.flows: dict[str, _Accepted] = {}
         self.answered: list[Answered] = []
+        self.dawdling: set[Process] = set()  # whose next connection takes as long as the lease just allows
         self.pending = 0  # acceptances and callbacks still to come
         self.call_back: Callable[[str, bytes], asyncio.Future[int] | None] = lambda _url, _body: None
         self.on_post: Callable[[Post], None] = lambda _post: None
@@ -147,9 +148,13 @@ class Routee:
         """Of the longest wait there may be."""
         return 1.0 if self.moods.edge and self.rng.random() < self.moods.edge else self.rng.random()
 
-    def pool_wait_s(self) -> float:
+    def pool_wait_s(self, sender: Process) -> float:
         """Until a connection is free: at the edge it comes when the lease is nearly over."""
-        if self.moods.edge and self.rng.random() < self.moods.edge:
+        dawdles = sender in self.dawdling
+        self.dawdling.discard(sender)
+        if not dawdles and self.rng.random() >= self.moods.pool_wait:
+            return self.rng.random() * 0.002
+        if dawdles or (self.moods.edge and self.rng.random() < self.moods.edge):
             return self._lease_s * (0.9 + self.rng.random() * 0.1)
         return self.rng.random() * 6
 
@@ -352,7 +357,7 @@ class Client:
 
     async def send(self, request: Request, may_start: Callable[[], bool]) -> Outcome:
         rng, moods = self.routee.rng, self.routee.moods
-        await asyncio.sleep(self.routee.pool_wait_s() if rng.random() < moods.pool_wait else rng.random() * 0.002)
+        await asyncio.sleep(self.routee.pool_wait_s(self.process))
         if rng.random() < moods.no_connection:
             return NotSent(rng.choice(("refused", "dns", "tls")))
         if not self.process.alive or not may_start():

@@ -232,7 +232,7 @@ class World:
         row: Row = self.broker.log(f"journal {lane}").rows[-1]
         self.note(f"ROW {lane}@{row.offset} {row.key.decode()} by {row.author.name}")
         if not self.healed and row.value[1] == 2 and row.value[2] == 2 and self.rng.random() < self.setting.aim_at_intent:
-            self._hit(row.author)
+            (self._usurp if self.rng.random() < 0.4 else self._hit)(row.author)
 
     def _output_landed(self, topic: str) -> None:
         row = self.broker.log(topic).rows[-1]
@@ -246,6 +246,13 @@ class World:
             self.loop.in_world(delay_s, self.kill, process)
         else:
             self.loop.in_world(delay_s, self.freeze, process, self.rng.choice((1.0, 5.0, 15.0, 30.0)))
+
+    def _usurp(self, process: Process) -> None:
+        """The group takes its lanes away, which it hears of later; meanwhile it waits for a connection until its lease is nearly over."""
+        self.routee.dawdling.add(process)
+        for worker in self.workers.values():
+            if worker.process is process and worker.source.member is not None:
+                self.coordinator.leave(worker.source.member)
 
     def harm(self, fault: Fault) -> None:  # noqa: C901, PLR0912 - one case per fault, nothing else
         """One planned fault."""
