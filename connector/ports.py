@@ -85,7 +85,7 @@ class Source(Protocol):
         ...
 
     def start(self, lane: LaneId, offset: int) -> None:
-        """Seek to ``offset`` and let the lane's records flow."""
+        """Seek to ``offset`` and let the lane's records flow, whatever was held before."""
         ...
 
     def hold(self, lanes: Sequence[LaneId], held: bool) -> None:

@@ -84,7 +84,7 @@ class GroupSource:
             yield item
 
     def start(self, lane: LaneId, offset: int) -> None:
-        """Seek to ``offset`` and let the lane's records flow; may be called again (a lane claimed anew)."""
+        """Seek to ``offset`` and let the lane's records flow, whatever was held; may be called again (a lane claimed anew)."""
         generation = self._live[lane] = next(self._generations)
         self._commands.post(functools.partial(self._start, lane, offset, generation))
 
@@ -208,7 +208,7 @@ class GroupSource:
 
     def _start(self, lane: LaneId, offset: int, generation: int) -> None:
         if (state := self._lanes.get(lane)) is not None:
-            state.generation, state.position, state.seek = generation, offset, True
+            state.generation, state.position, state.seek, state.held = generation, offset, True, False
 
     def _hold(self, lanes: tuple[LaneId, ...], held: bool) -> None:
         for lane in lanes:

@@ -122,7 +122,8 @@ class Keeper:
                 lane.background(hearing.run())
                 lane.background(forget(lane))
                 lane.background(inherited.report(lane, doubts))
-                self._start_input(claimed)
+                if not self._stop.is_set():
+                    self._start_input(claimed)
                 await self._stop.wait()
                 if lane.owned:
                     await self._drain(lane, checkpoints)
@@ -205,8 +206,9 @@ class Keeper:
 
         Kafka may be away just then: what it has not acknowledged soon after the grace time is the next owner's to find out.
         """
+        if self.state == "running":  # else the input is not this keeper's any more: it was told to stop before it had begun
+            self.parts.source.hold([self.id], held=True)
         self._enter("draining")
-        self.parts.source.hold([self.id], held=True)
         lane.draining = True
         deadline = self.parts.clock.boot() + self._grace_s
         while lane.at_work and self.parts.clock.boot() < deadline:

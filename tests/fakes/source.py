@@ -66,6 +66,7 @@ class FakeSource:
 
     def start(self, lane: LaneId, offset: int) -> None:
         self.position[lane] = offset
+        self.held.discard(lane)
         self._flow(lane)
 
     def hold(self, lanes: Sequence[LaneId], held: bool) -> None:

@@ -223,6 +223,25 @@ async def test_what_a_lost_lane_emitted_is_waited_for(world: World) -> None:
     await process.stop()
 
 
+async def test_a_lane_that_comes_back_while_it_is_still_claimed_flows(world: World) -> None:
+    """Taken away and given again in the middle of its claim: that claim's end neither starts nor stops the next one's input."""
+    process = Process(world)
+    process.journal.before_scan = lambda: setattr(process.journal, "held", True)
+    await process.start()
+    process.source.revoke(LANE)
+    await world.clock.advance(1)
+    process.source.assign(LANE)
+    await world.clock.advance(1)
+    process.journal.before_scan = lambda: None
+    process.journal.held = False
+    process.journal.land()
+    await world.clock.advance(5)
+    assert process.intake.keepers[LANE].state == "running"
+    await process.put(world.record(), seconds=5)
+    assert world.outcomes() == [("ACCEPTED", None)]
+    await process.stop()
+
+
 async def test_a_keeper_that_does_not_end_holds_its_lane_up_for_a_while_only(world: World) -> None:
     """The next one begins when its patience is over; a lane that leaves again while it waits is given back at once."""
     process = await Process(world).start()

@@ -266,6 +266,7 @@ class SimSource:
         self._generation += 1
         self._live[lane] = self._generation
         self._position[lane] = offset
+        self._held.discard(lane)
         self._poke(lane)
 
     def hold(self, lanes: Sequence[LaneId], held: bool) -> None:

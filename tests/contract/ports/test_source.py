@@ -74,6 +74,17 @@ async def test_a_held_lane_loses_nothing(sources: Sources) -> None:
         assert joined.offsets(one) == [0, 1, 2, 3]
 
 
+async def test_a_lane_that_is_started_flows_whatever_was_held(sources: Sources) -> None:
+    """A hold belongs to the start before it."""
+    lane, _ = sources.lanes
+    await filled(sources, lane, 2)
+    async with member(sources.source, sources.close, at=lambda _: 0) as joined:
+        await joined.until(lambda: joined.offsets(lane) == [0, 1])
+        sources.source.hold([lane], held=True)
+        sources.source.start(lane, 1)
+        await joined.until(lambda: joined.offsets(lane) == [0, 1, 1])
+
+
 async def test_commits_are_remembered(sources: Sources) -> None:
     """Before any commit there is no committed offset, and ``begin`` is where ``start_from`` says; after it, what was committed."""
     lane, other = sources.lanes
