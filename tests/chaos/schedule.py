@@ -47,7 +47,7 @@ _WEIGHTS: Final = {
     Kind.FREEZE_AT_INTENT: 3,
     Kind.STORM: 1.5,
     Kind.ROLL: 2,
-    Kind.BROKER_KILL: 0.8,
+    Kind.BROKER_KILL: 0.5,
     Kind.BROKER_FREEZE: 1.5,
     Kind.PROVIDER: 4,
     Kind.TOKENS: 0.7,
@@ -68,7 +68,7 @@ _OPENING: Final = (
     Kind.TOKENS,
 )
 """So that a short run meets all of them."""
-_GAPS_S: Final = (2.0, 6.5)
+_GAPS_S: Final = (2.5, 7.0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,6 +55,7 @@ class Tail(threading.Thread):
                 "group.id": f"{group}-tail",
                 "enable.auto.commit": False,
                 "fetch.wait.max.ms": 20,
+                "fetch.min.bytes": 4096,  # else it is woken, and the broker with it, for every single row
                 "fetch.error.backoff.ms": 50,
                 "reconnect.backoff.max.ms": 1000,
                 "log_level": 0,
