@@ -30,7 +30,7 @@ LAG_S: Final = 3.0
 LEASE_S: Final = 3.0
 SCALED: Final[dict[str, dict[str, Any]]] = {
     "routee": {"timeout": f"{TIMEOUT_S}s", "rate": "2000/s"},
-    "lane": {"lease": f"{LEASE_S}s", "provider_lag": f"{LAG_S}s"},
+    "lane": {"lease": f"{LEASE_S}s", "provider_lag": f"{LAG_S}s", "buffer": {"records": 250}},
     "doubt": {"transactional_wait": "4s"},
     "polling": {"schedule": ["6s", "12s", "20s", "30s", "45s", "60s"], "flow_deadline": "30s", "max_share": 0.3},
     "shutdown": {"grace": "10s"},
@@ -38,7 +38,7 @@ SCALED: Final[dict[str, dict[str, Any]]] = {
 """What differs from the defaults, so that a life of hours takes seconds. The session's timeout is the least a broker allows."""
 TIMERS: Final = (
     f"session {SESSION_S:.0f} s (10), POST {TIMEOUT_S:.0f} s (10), lease {LEASE_S:.0f} s (3), provider lag {LAG_S:.0f} s (20), "
-    "resend wait 4 s (120), first poll 6 s (30), silent after 30 s (3600), Routee 60 × as fast"
+    "resend wait 4 s (120), first poll 6 s (30), silent after 30 s (3600), Routee 60 × as fast; 250 records of a lane in memory (2000)"
 )
 _PORTS: Final = range(20_000, 30_000)  # below those that outgoing connections take, so that a dead worker's port stays free
 _ENDS_WITHIN_S: Final = 45.0
