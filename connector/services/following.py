@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -20,31 +21,47 @@ if TYPE_CHECKING:
 
 log = get_logger("following")
 _DEFERRED_MS = 2000
+_FIRST_AGAIN_S, _LAST_AGAIN_S = 30.0, 600.0  # between two last questions that nobody answered
+_PATIENCE_S = 3600.0  # so long a last question is repeated
 _UNSENT = frozenset({State.NEW, State.UNROUTED, State.INVALID})
 
 
 def next_poll_ms(lane: Lane, live: Live) -> int:
-    """The next point of the schedule (``outlook.poll_ms``); at the latest the flow's deadline."""
+    """The next point of the schedule (``outlook.poll_ms``), at the latest the deadline; behind it, the next try of the last question.
+
+    As the wall clock would have it now: only how far away it is counts.
+    """
     policy, kind = lane.parts.policy, live.flow.facts.message_class
     schedule_s = policy.class_schedules_s.get(kind, policy.poll_schedule_s) if kind is not None else policy.poll_schedule_s
     now_ms = lane.parts.clock.now_ms()
     if live.poll_deferred:  # its budget was spent: a little later instead of at the next point
-        next_ms = now_ms + int(_DEFERRED_MS * outlook.jitter_of(live.id))
-    else:
-        next_ms = outlook.poll_ms(live.flow, schedule_s, now_ms)
-    return min(_deadline_ms(lane, live.flow), next_ms)
+        return now_ms + int(_DEFERRED_MS * outlook.jitter_of(live.id))
+    if live.unanswered:
+        again_s = min(_FIRST_AGAIN_S * 2.0 ** (live.unanswered - 1), _LAST_AGAIN_S)
+        return now_ms + int(again_s * 1000 * outlook.jitter_of(live.id))
+    left_ms = math.ceil((_ends_at(lane, live) - lane.parts.clock.boot()) * 1000)
+    return min(now_ms + left_ms, outlook.poll_ms(live.flow, schedule_s, now_ms))
 
 
-def _deadline_ms(lane: Lane, flow: Flow) -> int:
-    return outlook.deadline_ms(flow, int(lane.parts.policy.flow_deadline_s * 1000))
+def _ends_at(lane: Lane, live: Live) -> float:
+    """Boot clock of the flow's deadline: as far away as it was when this process learnt of the acceptance, whatever the wall clock does."""
+    if live.ends_at is None:
+        given_ms = int(lane.parts.policy.flow_deadline_s * 1000)
+        left_ms = outlook.deadline_ms(live.flow, given_ms) - lane.parts.clock.now_ms()
+        most_ms = live.flow.facts.ttl_total_ms + given_ms  # it was accepted in the future: the clock was set back since
+        live.ends_at = lane.parts.clock.boot() + min(left_ms, most_ms) / 1000
+    return live.ends_at
 
 
 async def poll(lane: Lane, live: Live) -> None:
-    """Ask the provider about a silent flow; at its deadline end it as UNKNOWN, reason ``silent``."""
+    """Ask the provider about a silent flow; at its deadline end it as UNKNOWN, reason ``silent``.
+
+    Only an answer tells that the provider knows no end: a last question that nobody answered is asked again, for an hour.
+    """
     facts, tracking_id = live.flow.facts, live.flow.tracking_id
-    overdue = lane.parts.clock.now_ms() >= _deadline_ms(lane, live.flow)
     if facts.api is None or tracking_id is None:
         return
+    overdue = lane.parts.clock.boot() >= _ends_at(lane, live)
     alone, live.poll_alone = live.poll_alone, False
     answer = await lane.parts.polls.ask(lane, live, facts.api, tracking_id, last=overdue, alone=alone)
     live.poll_deferred = answer is POSTPONED
@@ -58,10 +75,19 @@ async def poll(lane: Lane, live: Live) -> None:
         after = await lane.settle(live, Reported(answer, Origin.POLL))
         result = "unchanged" if after is before else "changed"
     lane.parts.metrics.polls.labels(result).inc()
-    if overdue and not live.flow.finished:
+    if overdue and not live.flow.finished and (result != "unanswered" or _in_vain(lane, live)):
         lane.parts.metrics.silent_flows.labels(facts.api.value).inc()
         log.warning("flow_silent", **named(live.flow.facts), tracking_id=tracking_id)
         await lane.settle(live, Silent())
+
+
+def _in_vain(lane: Lane, live: Live) -> bool:
+    """One more last question without an answer: whether it has been so for long enough."""
+    now = lane.parts.clock.boot()
+    if live.unanswered == 0:
+        live.unanswered_since = now
+    live.unanswered += 1
+    return now - live.unanswered_since >= _PATIENCE_S
 
 
 async def hear(lane: Lane, heard: Heard) -> None:

@@ -43,6 +43,9 @@ class Live:
     tries: int = 0  # of the present attempt's retries, or searches
     poll_deferred: bool = False
     poll_alone: bool = False  # something was said of it that nobody could read: asked about at once
+    ends_at: float | None = None  # boot clock of an accepted flow's deadline
+    unanswered: int = 0  # how often it was asked about at its deadline without an answer
+    unanswered_since: float = 0.0  # boot clock
     due: float = 0.0  # boot clock, what the agenda has for it
     busy: bool = False  # a task is at work on it
     users: int = 0  # how many are settling it

@@ -30,6 +30,7 @@ _FEWEST = 3  # fewer than these are asked about one by one
 _PATIENCE = 3  # pages that may answer nobody, where the provider does not say how many there are
 _MAX_PAGES = 1000
 _WAIT_S, _WAITS = 0.25, 20
+_LAST_AT_ONCE = 8  # far fewer than there are connections for reads: an outage's overdue flows hold up no doubt's search
 
 
 class Postponed(enum.Enum):
@@ -70,6 +71,7 @@ class Polls:
         self._lanes: WeakValueDictionary[LaneId, Lane] = WeakValueDictionary()
         self._followed: WeakValueDictionary[str, Live] = WeakValueDictionary()  # by tracking id, in lower case
         self._gathering: list[_Due] = []
+        self._last = asyncio.Semaphore(_LAST_AT_ONCE)
 
     def follow(self, lane: Lane, live: Live) -> None:
         """An accepted flow whose end is awaited: a page that shows it answers it."""
@@ -83,6 +85,13 @@ class Polls:
             answer = await self._together(lane, live, last=last)
             if not isinstance(answer, _Alone):
                 return answer
+        if not last:
+            return await self._ask(lane, live, api, tracking_id, last=False)
+        async with self._last:
+            return await self._ask(lane, live, api, tracking_id, last=True)
+
+    @staticmethod
+    async def _ask(lane: Lane, live: Live, api: Api, tracking_id: str, *, last: bool) -> Answer:
         if live.flow.finished or not lane.parts.throttle.may_poll(last=last):
             return POSTPONED
         lane.parts.metrics.poll_requests.labels("flow").inc()

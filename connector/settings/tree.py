@@ -162,7 +162,9 @@ class Polling(_Section):
         "polls as a share of sends and polls together, and as a part of `routee.rate`; without callbacks 0.5 unless set. "
         "A few are always allowed, and the last one at a flow's deadline",
     )
-    flow_deadline: Duration = _default("1h", "after the sum of a flow's TTLs: still no end means UNKNOWN, silent")
+    flow_deadline: Duration = _default(
+        "1h", "after the sum of a flow's TTLs Routee is asked a last time: still no end means UNKNOWN, silent"
+    )
 
 
 class Callbacks(_Section):

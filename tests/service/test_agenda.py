@@ -29,6 +29,20 @@ async def test_a_silent_flow_is_asked_about_in_its_time(world: World, step_ms: i
     await process.stop()
 
 
+@pytest.mark.parametrize("step_ms", [-2 * HOUR_MS, 2 * HOUR_MS])
+async def test_a_flow_has_its_time_until_its_deadline(world: World, step_ms: int) -> None:
+    """An hour behind its ttl it is given up, not before, and not later."""
+    process = await Process(world, Policy(poll_schedule_s=(30.0, 120.0))).start()
+    await process.put(world.record("code"), seconds=2)
+    world.provider.reports["track-1"] = report("track-1", FlowStatus.IN_PROGRESS)
+    world.clock.step(step_ms)
+    await world.clock.advance(3650)
+    assert not [event for event in world.outputs("statuses") if event["terminal"]]
+    await world.clock.advance(15)
+    assert [event["reason"] for event in world.outputs("statuses") if event["terminal"]] == ["silent"]
+    await process.stop()
+
+
 @pytest.mark.parametrize("step_ms", [-HOUR_MS, HOUR_MS])
 async def test_a_doubt_is_searched_in_its_time(world: World, step_ms: int) -> None:
     """A code in doubt cannot wait for an hour, nor is it taken for absent before its time."""

@@ -9,6 +9,7 @@ import pytest
 
 from connector.core.model import Api, FlowReport, FlowStatus, MessageClass, Record
 from connector.metrics import Metrics
+from connector.ports import Unanswered
 from connector.services.live import Live
 from connector.services.parts import Policy
 from connector.services.polls import POSTPONED, Answer
@@ -190,6 +191,73 @@ async def test_a_last_question_can_bring_the_end(world: World) -> None:
     end(world)
     await world.clock.advance(60)
     assert len({event["flow_id"] for event in world.outputs("statuses") if event["status"] == "SUCCEEDED"}) == 40
+    await process.stop()
+
+
+@pytest.mark.parametrize("type_", ["code", "order"])
+async def test_a_flow_ends_as_silent_only_after_an_answer(world: World, type_: str) -> None:
+    """At its deadline nobody can be asked (429, no connection free): it is asked about again, and the end that Routee knows is told."""
+    process = await Process(world, SHORT).start()
+    answer = world.provider.flow
+
+    async def busy(api: Api, tracking_id: str) -> FlowReport | Unanswered:
+        return Unanswered("pool_timeout")
+
+    world.provider.flow = busy  # type: ignore[method-assign]
+    world.provider.page_unanswered = True
+    await sent(world, process, 4, type_)
+    await world.clock.advance(640)
+    assert not [event for event in world.outputs("statuses") if event["terminal"]]
+    world.provider.flow = answer  # type: ignore[method-assign]
+    end(world, status=FlowStatus.FAILED)
+    await world.clock.advance(700)
+    assert len(ended(world)) == 4
+    assert process.value("silent_flows_total") == 0
+    await process.stop()
+
+
+async def test_a_last_question_is_not_repeated_for_ever(world: World) -> None:
+    """Nobody answers for an hour: the flow ends as silent, behind few questions."""
+    process = await Process(world, SHORT).start()
+    asked = 0
+
+    async def busy(api: Api, tracking_id: str) -> FlowReport | Unanswered:
+        nonlocal asked
+        asked += 1
+        return Unanswered("http_500", 500)
+
+    world.provider.flow = busy  # type: ignore[method-assign]
+    await sent(world, process, 1, "code")
+    await world.clock.advance(71)
+    before = asked
+    await world.clock.advance(3500)
+    assert not [event for event in world.outputs("statuses") if event["terminal"]]
+    await world.clock.advance(900)
+    assert [event["reason"] for event in world.outputs("statuses") if event["terminal"]] == ["silent"]
+    assert asked - before <= 12
+    await process.stop()
+
+
+async def test_last_questions_leave_connections_to_searches(world: World) -> None:
+    """Very many flows are overdue at once: a few are asked about at a time, and all are."""
+    process = await Process(world, SHORT).start()
+    answer, open_now, most = world.provider.flow, 0, 0
+
+    async def slow(api: Api, tracking_id: str) -> FlowReport | Unanswered:
+        nonlocal open_now, most
+        open_now += 1
+        most = max(most, open_now)
+        await world.clock.sleep(0.1)
+        open_now -= 1
+        return await answer(api, tracking_id)
+
+    await sent(world, process, 200, "code")
+    process.throttle.earn_polls(-1000)
+    end(world, status=FlowStatus.IN_PROGRESS)
+    world.provider.flow = slow  # type: ignore[method-assign]
+    await world.clock.advance(80)
+    assert most <= 10
+    assert len([event for event in world.outputs("statuses") if event["reason"] == "silent"]) == 200
     await process.stop()
 
 
