@@ -77,6 +77,10 @@ class KafkaUnavailable(Retriable):
     """A broker request failed or timed out."""
 
 
+class NoSuchLog(KafkaUnavailable):
+    """The broker knows no such topic or partition (not yet, or not any more)."""
+
+
 class LaneLost(ConnectorError):
     """Fenced, or the fate of a row is unknown. ``reason`` is a bounded word for the metric."""
 

@@ -202,8 +202,8 @@ class Outbox(Protocol):
         """End offset of this lane's partition, per output topic."""
         ...
 
-    async def ids_since(self, lane: LaneId, start: Mapping[str, int]) -> set[str]:
-        """Ids (header ``failover.id``) in this lane's partitions from ``start`` to the end."""
+    async def ids_since(self, lane: LaneId, start: Mapping[str, int], wanted: Collection[str]) -> set[str]:
+        """Which of the ``wanted`` ids (header ``failover.id``) are in this lane's partitions from ``start`` to the end."""
         ...
 
 

@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 
 from confluent_kafka import KafkaError, KafkaException
 
-from connector.errors import KafkaUnavailable
+from connector.errors import KafkaUnavailable, NoSuchLog
 from connector.logs import get_logger
 from connector.metrics import Metrics
 
@@ -267,6 +267,8 @@ def unavailable(
     """
     error = error_of(cause) if isinstance(cause, KafkaException) else cause
     said = f"{doing}: {_words(error)}"
+    if isinstance(error, KafkaError) and error.code() in NO_SUCH_LOG:
+        return NoSuchLog(f"{said} (at {servers})" if servers else said)
     if not servers:
         return KafkaUnavailable(said)
     silent = not isinstance(error, KafkaError) or error.code() in _SILENT

@@ -116,8 +116,11 @@ class GroupSource:
             await self._gone.wait()
         await self._offsets.close()
 
-    def _release(self, lanes: tuple[LaneId, ...], released: threading.Event) -> None:
-        self._forget_live(lanes)
+    def _release(self, generations: Mapping[LaneId, int], released: threading.Event) -> None:
+        """Given back: what was fetched for these starts is not delivered any more. A lane that came back meanwhile has a later one."""
+        for lane, generation in generations.items():
+            if self._live.get(lane) == generation:
+                del self._live[lane]
         self._commands.post(released.set)  # behind every commit posted so far
 
     def _forget_live(self, lanes: tuple[LaneId, ...]) -> None:
@@ -183,8 +186,8 @@ class GroupSource:
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         lanes = tuple(lane for lane in _lanes_of(partitions) if lane in self._lanes)
         if lanes:
-            released = threading.Event()
-            self._handover.put(Revoked(lanes, functools.partial(self._release, lanes, released)))
+            released, generations = threading.Event(), {lane: self._lanes[lane].generation for lane in lanes}
+            self._handover.put(Revoked(lanes, functools.partial(self._release, generations, released)))
             deadline = time.monotonic() + self._release_wait_s
             while not released.is_set() and time.monotonic() < deadline:
                 self._commands.run(_POLL_S)

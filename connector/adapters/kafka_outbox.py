@@ -8,7 +8,7 @@ import hashlib
 import time
 import zlib
 from asyncio import Future
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import aclosing
 from typing import Final
 
@@ -18,7 +18,7 @@ from connector.adapters.kafka_client import callbacks_topic
 from connector.adapters.kafka_producer import KafkaProducer, MessageTooLarge
 from connector.adapters.kafka_reader import ReadingPool, headers_of
 from connector.core.model import DeadLetter, OutputEvent, Record
-from connector.errors import KafkaUnavailable, LaneLost
+from connector.errors import KafkaUnavailable, LaneLost, NoSuchLog
 from connector.metrics import Metrics
 from connector.ports import Callback, LaneId
 
@@ -84,14 +84,22 @@ class KafkaOutbox:
         here = {topic: partition_of(lane, self._partitions[topic]) for topic in set(self._topics.values())}
         return {f"{topic}/{here[topic]}": end for topic, end in (await self._pool.ends(here)).items()}
 
-    async def ids_since(self, lane: LaneId, start: Mapping[str, int]) -> set[str]:
-        """Ids in the places of ``start`` from there to the end; in present places that ``start`` does not name, those of the last day."""
+    async def ids_since(self, lane: LaneId, start: Mapping[str, int], wanted: Collection[str]) -> set[str]:
+        """Which of the ``wanted`` are in the places of ``start``, from there to the end; a place that is gone holds none.
+
+        In present places that ``start`` does not name, the last day is looked through.
+        """
         ids: set[str] = set()
-        for place in {**start, **await self.ends(lane)}:
-            ids |= await self._ids(place, start.get(place))
+        present = await self.ends(lane)
+        for place in {**start, **present}:
+            try:
+                ids |= await self._ids(place, start.get(place), wanted)
+            except NoSuchLog:
+                if place in present:
+                    raise
         return ids
 
-    async def _ids(self, place: str, start: int | None) -> set[str]:
+    async def _ids(self, place: str, start: int | None, wanted: Collection[str]) -> set[str]:
         topic, _, number = place.rpartition("/")
         partition = int(number)
         if start is None:  # the output topic has grown and this lane's events moved on
@@ -100,7 +108,7 @@ class KafkaOutbox:
         if start is None or start >= end:
             return set()
         async with aclosing(self._pool.scan(topic, partition, past=end - 1, start=start)) as batches:
-            return await _ids_below(batches, end)
+            return await _ids_below(batches, end, wanted)
 
 
 class KafkaDeadLetters:
@@ -203,11 +211,12 @@ def _stand_in(value: bytes) -> tuple[tuple[str, bytes], ...]:
     )
 
 
-async def _ids_below(batches: AsyncIterator[list[Message]], end: int) -> set[str]:
-    """Ids before ``end``: other lanes go on writing here, so the log's own end may never be reached."""
+async def _ids_below(batches: AsyncIterator[list[Message]], end: int, wanted: Collection[str]) -> set[str]:
+    """The wanted ids before ``end``: other lanes go on writing here, so the log's own end may never be reached."""
     ids: set[str] = set()
     async for batch in batches:
-        ids |= {id_.decode(errors="replace") for message in batch if (id_ := _id_of(message)) is not None}
+        found = (id_.decode(errors="replace") for message in batch if (id_ := _id_of(message)) is not None)
+        ids.update(id_ for id_ in found if id_ in wanted)
         if any((message.offset() or 0) >= end - 1 for message in batch[-1:]):
             break
     return ids

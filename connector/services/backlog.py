@@ -52,11 +52,11 @@ class Backlog:
         del self._holds[record.offset]
         self._gone(record)
 
-    def clear(self) -> None:
-        """The lane ends; should it begin anew, its input must flow again."""
-        if self.held:
-            self.held = False
+    def clear(self, *, flow_on: bool) -> None:
+        """The lane ends. ``flow_on``: should it begin anew, its input must flow again; else somebody else steers that already."""
+        if self.held and flow_on:
             self._source.hold([self._lane], held=False)
+        self.held = False
         self._move(-self.records, -self.bytes)
         self._holds.clear()
         self._unhandled.clear()

@@ -5,21 +5,24 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from connector.core import rows
 from connector.core.claim import Epoch, Fold, Folded
 from connector.core.flow import Flow, State, advance
 from connector.core.ledger import Ledger
-from connector.core.model import Doubt
+from connector.core.model import Doubt, MessageClass
 from connector.core.resume import Remembered, Resumed, resume
 from connector.core.rows import Checkpoint
 from connector.errors import LaneLost, LaneRefused
 from connector.logs import get_logger
 from connector.ports import Entry, LaneId
+from connector.services.gates import Newest
 from connector.services.neighbours import Neighbours, needed_since_ms
 from connector.services.parts import Parts
 
 log = get_logger("claim")
+T = TypeVar("T")
 _CLOCKS_APART_MS = 300_000  # the most by which the broker's clock is taken to differ from ours
 _PORTION = 5000  # rows taken in one go
 _TURN = 200  # rows decoded in one go
@@ -39,6 +42,7 @@ class Claimed:
     follow: tuple[Flow, ...]  # settled, but their statuses are still awaited
     start: int  # where the input goes on
     neighbours: Neighbours  # finished flows that a doubt could be mistaken for
+    newest: Newest  # codes, those that ended after an inherited one came included
 
 
 async def claim(lane: LaneId, parts: Parts) -> Claimed:
@@ -113,8 +117,10 @@ async def _sort(lane: LaneId, parts: Parts, fold: Fold, times: Times, checkpoint
     async for entry in _again(lane, parts, fold.wanted(checkpoint.journal, start, ledger.settled)):
         fold.restore(entry.offset, entry.key, entry.value)
     open_rows = [row for row in fold.flows() if not row.settled(checkpoint.journal)]
-    out = await parts.outbox.ids_since(lane, checkpoint.outputs) if open_rows else set()
-    adopt = tuple([_adopted(row, out, parts) async for row in _by_and_by(open_rows)])
+    open_flows = [row.flow async for row in _by_and_by(open_rows)]
+    pending = {event.id for flow in open_flows for _, event in flow.pending}
+    out = await parts.outbox.ids_since(lane, checkpoint.outputs, pending) if pending else set()
+    adopt = tuple([_adopted(flow, out, parts) async for flow in _by_and_by(open_flows)])
     awaited = (row for row in fold.flows() if row.settled(checkpoint.journal) and not row.head.finished)
     follow = tuple([_followed(row) async for row in _by_and_by(awaited)])
     for flow in (*adopt, *follow):
@@ -123,11 +129,13 @@ async def _sort(lane: LaneId, parts: Parts, fold: Fold, times: Times, checkpoint
     for row, flow in zip(open_rows, adopt, strict=True):
         parts.metrics.adopted_flows.labels(flow.facts.message_class or "", row.head.state.name.lower()).inc()
     parts.metrics.void_rows.inc(sum(row.void for row in fold.flows()))
-    neighbours = await _neighbours(lane, parts, fold, times, adopt)
-    return Claimed(Epoch(fold.epoch), checkpoint, ledger, adopt, follow, start, neighbours)
+    neighbours, newest = await _neighbours(lane, parts, fold, times, adopt)
+    for flow in (*adopt, *follow):
+        newest.note(flow.facts)
+    return Claimed(Epoch(fold.epoch), checkpoint, ledger, adopt, follow, start, neighbours, newest)
 
 
-async def _by_and_by(some: Iterable[Folded]) -> AsyncIterator[Folded]:
+async def _by_and_by(some: Iterable[T]) -> AsyncIterator[T]:
     """All of them, with a rest now and then in which other lanes go on."""
     for number, row in enumerate(some, 1):
         yield row
@@ -157,19 +165,21 @@ def _ranges(offsets: Sequence[int]) -> Iterator[Sequence[int]]:
             first = place
 
 
-async def _neighbours(lane: LaneId, parts: Parts, fold: Fold, times: Times, adopt: tuple[Flow, ...]) -> Neighbours:
-    """Finished flows, as far back as a doubt without a visible label may ask whose a candidate is."""
+async def _neighbours(lane: LaneId, parts: Parts, fold: Fold, times: Times, adopt: tuple[Flow, ...]) -> tuple[Neighbours, Newest]:
+    """Finished flows without a label, as far back as a doubt may ask whose a candidate is, or a code that waits is overtaken by them."""
     answer_ms = int((parts.policy.timeout_s + parts.policy.provider_lag_s) * 1000)
-    since_ms = needed_since_ms(adopt, parts.clock.now_ms())
+    waiting = [flow.facts.occurred_at_ms for flow in adopt if flow.facts.message_class is MessageClass.OTP and not flow.state.settled]
+    since_ms = min([needed_since_ms(adopt, parts.clock.now_ms()), *waiting])
     ended = tuple(fold.ended.nameless_since(_first_since(times, since_ms - answer_ms - _CLOCKS_APART_MS)))
     finished = [(row.key, row.value) for row in fold.flows() if row.head.finished and row.head.nameless]
-    neighbours, number = Neighbours(answer_ms), 0
+    neighbours, newest, number = Neighbours(answer_ms), Newest(), 0
     async for flow in _decoded(finished, _again(lane, parts, ended)):
         neighbours.note(flow, since_ms)
+        newest.note(flow.facts)
         number += 1
         if number % _TURN == 0:
             await asyncio.sleep(0)  # other lanes are at work
-    return neighbours
+    return neighbours, newest
 
 
 async def _decoded(some: Iterable[tuple[bytes, bytes]], more: AsyncIterator[Entry]) -> AsyncIterator[Flow]:
@@ -191,9 +201,8 @@ def _followed(row: Folded) -> Flow:
     return replace(flow, pending=()) if flow.pending else flow
 
 
-def _adopted(row: Folded, out: set[str], parts: Parts) -> Flow:
+def _adopted(flow: Flow, out: set[str], parts: Parts) -> Flow:
     """The flow as it will stand under the new epoch: an inherited INTENT is a DOUBT; events found in the outputs' tail are out."""
-    flow = row.flow
     if flow.pending:
         flow = flow.acked([number for number, event in flow.pending if event.id in out])
     if flow.state is State.INTENT:

@@ -54,6 +54,7 @@ async def resolve(lane: Lane, live: Live) -> None:
 async def _act(lane: Lane, live: Live, verdict: Verdict, begun: float) -> None:
     lane.parts.metrics.searches.labels(type(verdict).__name__.lower()).inc()
     if _untold(lane, live, verdict, begun):
+        await _wait_on(lane, live, begun)
         return
     if isinstance(verdict, Found):
         if _is_guess(live, verdict):  # at once, for a neighbour's search may be answered before our row is valid
@@ -76,6 +77,12 @@ async def _act(lane: Lane, live: Live, verdict: Verdict, begun: float) -> None:
         await lane.attempt(live)
     else:
         await lane.settle(live, Ended(State.UNKNOWN, "not_found"))
+
+
+async def _wait_on(lane: Lane, live: Live, begun: float) -> None:
+    """For what will be told soon; a phone to which some POST is always under way must not keep a doubt open for ever."""
+    if begun - _since(lane, live) > lane.parts.policy.give_up_s:
+        await lane.settle(live, Ended(State.UNKNOWN, "ambiguous"))
 
 
 def _is_guess(live: Live, found: Found) -> bool:

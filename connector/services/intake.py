@@ -49,7 +49,7 @@ class Intake:
                     case Assigned():
                         self._take(tasks, event.lanes)
                     case Revoked():
-                        tasks.create_task(self._give_back(event))
+                        tasks.create_task(self._give_back(event, self._end(event.lanes)))
                     case Lost():
                         self.expelled = self.expelled or event.expelled
                         self._forget(event.lanes)
@@ -88,15 +88,18 @@ class Intake:
         self.parts.metrics.rebalances.labels("assigned").inc()
         self._share()
 
-    async def _give_back(self, event: Revoked) -> None:
-        """Drain, then let the group go on. What is cut here is a doubt for the next owner, never a loss."""
-        grace_s = revoke_grace_s(self.parts.policy)
+    def _end(self, lanes: tuple[LaneId, ...]) -> list[asyncio.Task[None]]:
+        """Tell their keepers to end: at once, for the lanes may be ours again with the next event."""
         ending = []
-        for lane in event.lanes:
+        for lane in lanes:
             if lane in self.keepers:
                 keeper, running = self._part_with(lane)
-                keeper.stop(grace_s)
+                keeper.stop(revoke_grace_s(self.parts.policy))
                 ending.append(running)
+        return ending
+
+    async def _give_back(self, event: Revoked, ending: list[asyncio.Task[None]]) -> None:
+        """Drained, the group may go on. What is cut here is a doubt for the next owner, never a loss."""
         try:
             if ending:
                 await asyncio.wait(ending)

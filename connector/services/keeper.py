@@ -44,6 +44,7 @@ class Keeper:
         self._records: asyncio.Queue[Record] = asyncio.Queue()
         self.on_their_way: tuple[asyncio.Future[tuple[str, int]], ...] = ()  # outputs of the last tenure that Kafka had not acknowledged
         self._hearing: Hearing | None = None
+        self._succeeded = False
         self._enter("claiming")
 
     async def run(self) -> None:
@@ -77,6 +78,9 @@ class Keeper:
         """
         if earlier:
             await unless(self._stop, within(self.parts.clock, patience_s, _gone(earlier)))
+        if not self._stop.is_set():
+            for keeper in earlier.values():
+                keeper.succeed()
         await self.run()
 
     def stop(self, grace_s: float) -> None:
@@ -89,6 +93,10 @@ class Keeper:
         self._stop.set()
         if self.lane is not None:
             self.lane.writer.lose("group_lost")
+
+    def succeed(self) -> None:
+        """Another keeper of this lane begins: its input and callbacks are that one's."""
+        self._succeeded = True
 
     def offer(self, record: Record) -> None:
         """A record of this lane. Between tenures it is left: the next one starts the input anew."""
@@ -114,16 +122,16 @@ class Keeper:
             async with TaskGroup() as tasks:
                 lane = self.lane = Lane(self.id, self.parts, claimed, tasks)
                 checkpoints = Checkpoints(lane, claimed)
-                await checkpoints.restate()
-                doubts = await self._adopt(lane, claimed)
+                doubts = await unless(self._stop, self._settle_in(lane, checkpoints, claimed))
+                if doubts is None:
+                    raise LaneStopped  # noqa: TRY301 - nothing has begun: the next owner adopts what this one did not
                 for work in (self._work(lane), lane.agenda.run(), checkpoints.run(), checkpoints.run_commits(), self._watch(lane)):
                     lane.background(work)
                 hearing = self._hearing = Hearing(lane)
                 lane.background(hearing.run())
                 lane.background(forget(lane))
                 lane.background(inherited.report(lane, doubts))
-                if not self._stop.is_set():
-                    self._start_input(claimed)
+                self._start_input(claimed)
                 await self._stop.wait()
                 if lane.owned:
                     await self._drain(lane, checkpoints)
@@ -132,17 +140,22 @@ class Keeper:
             pass
         finally:
             self.lane = self._hearing = None
-            self.parts.feed.unfollow(self.id)
+            if not self._succeeded:
+                self.parts.feed.unfollow(self.id)
             if lane is not None:
                 self.on_their_way = lane.emitter.unacked()
                 lane.writer.lose("closed")
-                lane.backlog.clear()
+                lane.backlog.clear(flow_on=not self._succeeded)
 
     async def _pause(self, backoff_s: float) -> None:
         """Before the next claim: what this process itself still has on its way must be in the outputs, or lost, when their tail is read."""
         await self.parts.clock.sleep(backoff_s * (0.5 + self.parts.chance()))
         if self.on_their_way:
             await asyncio.wait(self.on_their_way)
+
+    async def _settle_in(self, lane: Lane, checkpoints: Checkpoints, claimed: Claimed) -> list[Live]:
+        await checkpoints.restate()
+        return await self._adopt(lane, claimed)
 
     async def _adopt(self, lane: Lane, claimed: Claimed) -> list[Live]:
         """Every flow that is not settled gets a row of this epoch before anybody acts on it; order of keys is by input offset.
@@ -152,8 +165,6 @@ class Keeper:
         adopted = [Live(flow) for flow in sorted(claimed.adopt, key=lambda flow: flow.facts.source_offset)]
         await self._readopt(lane, adopted)
         hold_ms = self.parts.clock.now_ms() + int(self.parts.policy.short_retry_s * 1000)
-        for flow in (*claimed.adopt, *claimed.follow):
-            lane.newest.note(flow.facts)
         for live in adopted:
             waits = live.flow.state is State.NOT_SENT or (live.flow.state is State.PARKED and (live.flow.due_ms or 0) <= hold_ms)
             if waits:
@@ -206,9 +217,9 @@ class Keeper:
 
         Kafka may be away just then: what it has not acknowledged soon after the grace time is the next owner's to find out.
         """
-        if self.state == "running":  # else the input is not this keeper's any more: it was told to stop before it had begun
-            self.parts.source.hold([self.id], held=True)
         self._enter("draining")
+        if not self._succeeded:
+            self.parts.source.hold([self.id], held=True)
         lane.draining = True
         deadline = self.parts.clock.boot() + self._grace_s
         while lane.at_work and self.parts.clock.boot() < deadline:

@@ -23,7 +23,7 @@ from connector.services.agenda import Agenda
 from connector.services.backlog import Backlog
 from connector.services.claim import Claimed
 from connector.services.emitter import Emitter
-from connector.services.gates import Newest, gate
+from connector.services.gates import gate
 from connector.services.live import Live, Unsendable, named
 from connector.services.parts import Parts
 from connector.services.retries import Retry, limited, retry_after
@@ -53,7 +53,7 @@ class Lane:
         self.agenda = Agenda(self)
         self.backlog = Backlog(lane, parts)
         self.neighbours = claimed.neighbours
-        self.newest = Newest()
+        self.newest = claimed.newest
         self.recent: OrderedDict[str, Flow] = OrderedDict()  # just finished: most late callbacks are about these, and need no read
         self.last_row = -1  # offset of the last valid row of a flow
         self.draining = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from asyncio import Future
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from connector.core.model import DeadLetter, OutputEvent
 from connector.errors import KafkaUnavailable, LaneLost
@@ -57,8 +57,8 @@ class FakeOutbox:
     async def ends(self, lane: LaneId) -> Mapping[str, int]:
         return {topic: len(log) for topic, log in self.logs.items()}
 
-    async def ids_since(self, lane: LaneId, start: Mapping[str, int]) -> set[str]:
-        return {event.id for topic, log in self.logs.items() for event, _, _ in log[start.get(topic, 0) :]}
+    async def ids_since(self, lane: LaneId, start: Mapping[str, int], wanted: Collection[str]) -> set[str]:
+        return {event.id for topic, log in self.logs.items() for event, _, _ in log[start.get(topic, 0) :] if event.id in wanted}
 
 
 def _topic(emitted: Emitted) -> str:

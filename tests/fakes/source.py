@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Mapping, Sequence
 
 from connector.core.model import Record
@@ -18,6 +18,7 @@ class FakeSource:
         self.queue: asyncio.Queue[SourceEvent | None] = asyncio.Queue(maxsize=100_000)
         self.records: dict[LaneId, list[Record]] = defaultdict(list)
         self.position: dict[LaneId, int] = {}
+        self.starts: Counter[LaneId] = Counter()
         self.held: set[LaneId] = set()
         self.offsets: dict[LaneId, int] = {}
         self.refuse_commits = False
@@ -31,10 +32,12 @@ class FakeSource:
     def revoke(self, *lanes: LaneId) -> asyncio.Event:
         """Gives an event that is set once the lanes were released."""
         released = asyncio.Event()
+        starts = {lane: self.starts[lane] for lane in lanes}
 
         def release() -> None:
-            for lane in lanes:
-                self.position.pop(lane, None)
+            for lane, number in starts.items():
+                if self.starts[lane] == number:
+                    self.position.pop(lane, None)
             released.set()
 
         self.queue.put_nowait(Revoked(lanes, release))
@@ -66,6 +69,7 @@ class FakeSource:
 
     def start(self, lane: LaneId, offset: int) -> None:
         self.position[lane] = offset
+        self.starts[lane] += 1
         self.held.discard(lane)
         self._flow(lane)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 
 import pytest
@@ -160,3 +161,15 @@ async def test_the_lag_is_nothing_when_caught_up(process: Process, topic: NewTop
     async with member(source, source.close, at=lambda _: 0) as joined:
         await joined.until(lambda: len(joined.offsets(lane)) == 10)
         await eventually(lambda: source.lag().get(lane.topic) == (0, 0.0))
+
+
+async def test_a_late_release_is_for_its_own_start_only() -> None:
+    """A lane that was lost and came back before it was released flows on. (No broker is needed.)"""
+    source = GroupSource(KafkaOptions("localhost:1", "g"), ["in"], Metrics())
+    lane = LaneId("in", 0)
+    source.start(lane, 0)
+    before = source._live[lane]
+    source._forget_live((lane,))  # Lost
+    source.start(lane, 0)
+    source._release({lane: before}, threading.Event())
+    assert lane in source._live

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from connector.core.model import Channel, Doubt, RefusalKind, Refused, StepReport, StepStatus
+from connector.services.parts import Policy
 from tests.service.world import Process, World, report
 
 VOICE = """
@@ -94,3 +95,45 @@ async def test_a_second_acceptance_is_the_flows_own_too(world: World, restart: b
         process = await Process(world).start()
     assert {"track-1", "track-99"} <= set(process.lane.neighbours.ids)
     await process.stop()
+
+
+async def test_a_doubt_ends_however_many_are_sent_to_its_phone(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A phone that monitoring uses: some POST to it is always under way. doubt.give_up is 100 s here."""
+    world.reload(VOICE)
+    process = await Process(world, Policy(give_up_s=100.0, transactional_wait_s=30.0, poll_schedule_s=(3000.0,))).start()
+
+    async def answers(_: object) -> bool:
+        await world.clock.sleep(2.5)
+        return True
+
+    monkeypatch.setattr(world.provider, "_answers", answers)
+    for number in range(5):
+        await process.put(world.record("order", key=str(number)), seconds=1)
+    lost = world.record("order", key="first")
+    flow = world.answer(lost, "order", world.provider.lose_reply)
+    await process.put(lost, seconds=1)
+    for number in range(300):
+        await process.put(world.record("order", key=f"later-{number}"), seconds=1)
+    told = [event["outcome"] for event in world.outputs("sends") if event["flow_id"] == flow]
+    await process.kill()
+    assert told
+
+
+@pytest.mark.parametrize("restart", [False, True])
+async def test_a_newer_code_is_known_after_a_take_over(world: World, restart: bool) -> None:
+    """The older code waits (429), the newer one is delivered; after a take-over the older one must still be worthless."""
+    process = await Process(world).start()
+    older = world.record("code", key="a")
+    flow = world.answer(older, "code", Refused(RefusalKind.THROTTLED, 429, "x", 20_000))
+    await process.put(older, seconds=1)
+    newer = world.record("code", key="a")
+    await process.put(newer, seconds=1)
+    process.call_back(newer, "code", DELIVERED)
+    await world.clock.advance(5)
+    if restart:
+        await process.kill()
+        process = await Process(world).start()
+    await world.clock.advance(60)
+    posts = world.posts(flow)
+    await process.kill()
+    assert posts == [1], world.outcomes()

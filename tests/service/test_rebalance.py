@@ -7,12 +7,14 @@ from dataclasses import replace
 
 import pytest
 
-from connector.core.model import Doubt, FlowStatus, NotSent, RefusalKind, Refused
-from connector.errors import LaneLost
+from connector.core.model import Doubt, FlowStatus, NotSent, Record, RefusalKind, Refused
+from connector.errors import KafkaUnavailable, LaneLost
 from connector.ports import Entry, LaneId
 from connector.services.parts import Policy
 from connector.services.throttle import Breaker
 from tests.service.world import LANE, Process, World, report
+
+OTHER = LaneId("notifications", 1)
 
 
 async def test_a_revoked_lane_ends_its_post_first(world: World) -> None:
@@ -476,3 +478,112 @@ async def test_a_worker_that_never_joined_is_not_ready(world: World) -> None:
     await world.clock.advance(1)
     assert ready(process)
     await process.stop()
+
+
+def on_other(world: World) -> Record:
+    """A record of another partition."""
+    return replace(world.record(), partition=1)
+
+
+async def test_a_late_release_leaves_a_lane_that_came_back_flowing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two lanes are revoked together; one is slow to end (a broker is silent: librdkafka's 30 s), the other one comes back meanwhile."""
+    process = await Process(world).start()
+    process.source.assign(OTHER)
+    await world.clock.advance(0.5)
+
+    async def begin(lane: LaneId) -> int:
+        if lane != LANE:
+            return 0
+        asked = asyncio.create_task(world.clock.sleep(30.0))  # as Seat.run: awaited to its end even when cancelled
+        cut: BaseException | None = None
+        while not asked.done():
+            try:
+                await asyncio.wait([asked])
+            except asyncio.CancelledError as error:
+                cut = error
+        raise cut or KafkaUnavailable("no answer")
+
+    monkeypatch.setattr(process.journal, "begin", begin)
+    await world.clock.advance(60.5)
+    released = process.source.revoke(LANE, OTHER)
+    await world.clock.advance(17)  # release_wait_s of app.py: max(8, L + T) + 4
+    assert not released.is_set()
+    process.source.lose(LANE, OTHER)
+    await world.clock.advance(1)
+    process.source.assign(OTHER)
+    await world.clock.advance(2)
+    before = on_other(world)
+    await process.put(before, seconds=1)
+    assert world.posts(world.flow_id(before, "order")) == [1]
+    await world.clock.advance(15)
+    assert released.is_set()
+    assert process.intake.keepers[OTHER].state == "running"
+    assert process.intake.ready
+    after = on_other(world)
+    await process.put(after, seconds=600)
+    assert world.posts(world.flow_id(after, "order")) == [1]
+    await process.kill()
+
+
+async def test_an_old_keeper_takes_neither_input_nor_callbacks_away(world: World) -> None:
+    """An adoption that waits for the registry hears no stop; its keeper outlasts the patience of the next one of this process."""
+    first = await Process(world).start()
+    first.outbox.held = True
+    await first.put(world.record(), seconds=1)
+    await first.kill()
+    world.decoder.unreachable = True
+    second = await Process(world).start()
+    second.source.revoke(LANE)
+    await world.clock.advance(17)
+    second.source.lose(LANE)
+    await world.clock.advance(1)
+    second.source.assign(LANE)
+    await world.clock.advance(18.7)
+    world.decoder.unreachable = False
+    await world.clock.advance(30)
+    assert second.intake.keepers[LANE].state == "running"
+    later = world.record()
+    await second.put(later, seconds=30)
+    assert world.posts(world.flow_id(later, "order")) == [1]
+    assert LANE in second.feed.position
+    await second.kill()
+
+
+async def test_a_stop_ends_an_adoption_that_waits_for_the_registry(world: World) -> None:
+    """Nothing has begun, so nothing is waited for."""
+    first = await Process(world).start()
+    first.outbox.held = True
+    await first.put(world.record(), seconds=1)
+    await first.kill()
+    world.decoder.unreachable = True
+    second = await Process(world).start()
+    stopping = asyncio.create_task(second.intake.stop(5.0))
+    await world.clock.advance(300)
+    ended = stopping.done()
+    stopping.cancel()
+    await second.kill()
+    assert ended
+
+
+async def test_a_stop_ends_a_claim_whose_first_row_is_not_acknowledged(world: World) -> None:
+    """The checkpoint's restatement is on its way, Kafka is silent: a revocation is not held up for message.timeout.ms."""
+    process = Process(world)
+    process.journal.before_scan = lambda: setattr(process.journal, "held", True)
+    await process.start()
+    released = process.source.revoke(LANE)
+    await world.clock.advance(25)
+    ended = released.is_set()
+    await process.kill()
+    assert ended
+
+
+async def test_a_lane_taken_and_given_in_one_breath_is_kept(world: World) -> None:
+    """A process that was frozen finds all three waiting (the group's thread woke first): the lane is kept in the end."""
+    process = await Process(world).start()
+    process.source.revoke(LANE)
+    process.source.lose(LANE)
+    process.source.assign(LANE)
+    await world.clock.advance(30)
+    kept = LANE in process.intake.keepers
+    await process.kill()
+    assert kept

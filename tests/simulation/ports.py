@@ -6,7 +6,7 @@ import asyncio
 import functools
 from asyncio import Future
 from collections import deque
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 
 from connector.core.model import DeadLetter, OutputEvent, Record
 from connector.errors import KafkaUnavailable, LaneLost
@@ -103,7 +103,7 @@ class SimOutbox:
         await self._broker.reach()
         return {topic: self._broker.log(topic).end for topic in OUTPUTS.values()}
 
-    async def ids_since(self, lane: LaneId, start: Mapping[str, int]) -> set[str]:
+    async def ids_since(self, lane: LaneId, start: Mapping[str, int], wanted: Collection[str]) -> set[str]:
         ids: set[str] = set()
         for topic in OUTPUTS.values():
             await self._broker.reach()
@@ -111,7 +111,7 @@ class SimOutbox:
             end = log.end
             await self._broker.reach()
             ids |= {row.value[0].id for row in log.read(start.get(topic, 0), end - 1)}
-        return ids
+        return ids.intersection(wanted)
 
 
 def _place(placed: Future[tuple[str, int]], topic: str, sent: Future[int]) -> None:
