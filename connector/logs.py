@@ -57,6 +57,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "dead_letter": "a record can never be processed: reason, path and coordinates",
     "send_decided": "debug: a send decision, as in the sends topic",
     "send_corrected": "a settled send decision was replaced: a late proof showed the message accepted",
+    "event_fields_left_out": "an event that a later release left in the journal has fields that this one does not know; said once",
     "flow_in_doubt": "an attempt may or may not have arrived",
     "doubt_resolved": "a doubt ended; `resolution`: found (accepted), resend (it is sent once more) or unknown",
     "resend_after_doubt": "a flow is sent again after a doubt (audit)",
@@ -68,6 +69,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "breaker_closed": "sending goes on",
     # callbacks
     "callback_unparsable": "a verified callback's body is no document of Routee: the flow is polled instead",
+    "callback_of_later_release": "a callback is in a later release's schema: only whose it is can be read, so Routee is asked",
     "callback_orphaned": "a verified callback for a flow that the lane does not know",
     "callbacks_begun_anew": "a callbacks log ends before what was heard of it (its topic was made anew, or cut off): heard from its start",
     "callbacks_unavailable": "callbacks cannot be handed to Kafka now: answered 503, called again later",

@@ -12,7 +12,8 @@ from functools import lru_cache
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import fastavro
 import orjson
@@ -43,10 +44,14 @@ class Schema:
             raise ValueError(message) from error
         self.text = text
         self.name = self.parsed.get("name", "") if isinstance(self.parsed, dict) else ""
+        self._places = _places(self.parsed, self.named, frozenset()) or _Places()
         self._read = _read_py.schemaless_reader if _is_recursive(self.parsed, self.named) else fastavro.schemaless_reader
 
-    def read(self, payload: bytes, start: int = 0, reader: Schema | None = None) -> object:
-        """The datum at ``start``, resolved to ``reader`` if given. Raises Undecodable BAD_AVRO with the field, or TOO_DEEP."""
+    def read(self, payload: bytes, start: int = 0, reader: Schema | None = None, *, rest: bool = False) -> object:
+        """The datum at ``start``, resolved to ``reader`` if given; ``rest``: anything may follow it.
+
+        Raises Undecodable BAD_AVRO with the field, or TOO_DEEP.
+        """
         source = io.BytesIO(payload)
         source.seek(start)
         try:
@@ -57,7 +62,7 @@ class Schema:
             raise Undecodable(
                 "BAD_AVRO", f"the bytes do not fit the writer's schema ({type(error).__name__})", self._where(payload, start)
             ) from None
-        if source.tell() != len(payload):
+        if not rest and source.tell() != len(payload):
             raise Undecodable("BAD_AVRO", "bytes are left over behind the record")
         return datum
 
@@ -70,6 +75,13 @@ class Schema:
             message = f"a value does not fit {self.name} at {self._misfit(datum) or '?'} ({type(error).__name__})"
             raise ValueError(message) from None
         return target.getvalue()
+
+    def fit(self, datum: Mapping[str, Any]) -> tuple[Mapping[str, Any], frozenset[str]]:
+        """What of the datum the schema has a place for, at any depth, and the dotted names of what was left out."""
+        if _fits(datum, self._places):
+            return datum, frozenset()
+        out: set[str] = set()
+        return _fitted(datum, self._places, "", out), frozenset(out)
 
     def single_object(self, datum: object) -> bytes:
         """The datum in Avro's single-object encoding."""
@@ -91,6 +103,50 @@ class Schema:
             except Exception:  # noqa: BLE001 - that it fails is the answer
                 return str(field["name"])
         return ""
+
+
+class _Places(NamedTuple):
+    """Names of a record's fields; and of those that hold records (bare, in a union or a list), theirs."""
+
+    names: frozenset[str] = frozenset()
+    inner: Mapping[str, _Places] = MappingProxyType({})
+
+
+def _places(part: object, named: Mapping[str, Any], inside: frozenset[str]) -> _Places | None:
+    """Of the record that a type is or holds; a record within itself is taken as it comes."""
+    if isinstance(part, str):
+        return _places(named[part], named, inside) if part in named else None
+    if isinstance(part, list):
+        return next((found for branch in part if (found := _places(branch, named, inside)) is not None), None)
+    if not isinstance(part, dict):
+        return None
+    if part.get("type") not in {"record", "error"}:
+        return _places(part.get("items", part.get("type")), named, inside)
+    if part["name"] in inside:
+        return None
+    held = {field["name"]: _places(field["type"], named, inside | {part["name"]}) for field in part["fields"]}
+    return _Places(frozenset(held), {name: places for name, places in held.items() if places is not None})
+
+
+def _fits(datum: object, places: _Places) -> bool:
+    if isinstance(datum, list):
+        return all(_fits(item, places) for item in datum)
+    if not isinstance(datum, dict):
+        return True
+    return datum.keys() <= places.names and all(_fits(datum.get(name), inner) for name, inner in places.inner.items())
+
+
+def _fitted(datum: Any, places: _Places, path: str, out: set[str]) -> Any:  # noqa: ANN401 - any datum
+    if isinstance(datum, list):
+        return [_fitted(item, places, path, out) for item in datum]
+    if not isinstance(datum, dict):
+        return datum
+    out.update(f"{path}{name}" for name in datum.keys() - places.names)
+    return {
+        name: _fitted(value, places.inner[name], f"{path}{name}.", out) if name in places.inner else value
+        for name, value in datum.items()
+        if name in places.names
+    }
 
 
 def schema(name: str) -> Schema:

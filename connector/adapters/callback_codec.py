@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+import re
+import uuid
 from datetime import datetime
-from typing import Any
+from functools import lru_cache
+from typing import Any, Final
+
+import orjson
 
 from connector.adapters import avro
 from connector.adapters.encode import decimal, micros, milliseconds
 from connector.core.events import int64, money, step_body
 from connector.core.model import Channel, FlowReport, FlowStatus, JsonObject, StepReport, StepStatus
 from connector.errors import Undecodable
+from connector.logs import get_logger
 from connector.ports import Callback, LaneId
+
+_LOG = get_logger(__name__)
+_OUR_LABEL: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}(?:\.[0-9]{1,6})?(?![0-9])", re.ASCII | re.IGNORECASE)
+"""A flow's or an attempt's id, wherever it stands in a label."""
 
 
 class MalformedCallback(ValueError):
-    """The bytes are no callback of this release or an earlier one."""
+    """The bytes are no callback."""
 
 
 def encode_callback(callback: Callback) -> bytes:
-    """The callback without any phone: ``report.recipients`` stays behind."""
+    """The callback without any phone: ``report.recipients`` stay behind, and of labels all but the ids of flows and attempts."""
     return avro.schema("callback").single_object(
         {
             "topic": callback.lane.topic,
@@ -33,23 +43,62 @@ def encode_callback(callback: Callback) -> bytes:
 
 
 def decode_callback(value: bytes) -> Callback:
-    """What ``encode_callback`` was given, without recipients. Raises MalformedCallback, and nothing else, for any other bytes."""
-    schema = avro.schema("callback")
-    written = avro.versions("callback").get(value[len(avro.SINGLE_OBJECT) : avro.SINGLE_OBJECT_HEADER])
-    if written is None or not value.startswith(avro.SINGLE_OBJECT):
-        raise MalformedCallback("not in a callback schema of this release or an earlier one")
+    """What ``encode_callback`` was given, without recipients. Raises MalformedCallback, and nothing else, for any other bytes.
+
+    Of a later release's callback, its beginning: whose it is and Routee's id, but no status, so that the lane asks Routee itself.
+    """
+    if not value.startswith(avro.SINGLE_OBJECT):
+        raise MalformedCallback("no single object")
+    schema, fingerprint = avro.schema("callback"), value[len(avro.SINGLE_OBJECT) : avro.SINGLE_OBJECT_HEADER]
+    written = avro.versions("callback").get(fingerprint)
     try:
-        body: Any = written.read(value, avro.SINGLE_OBJECT_HEADER, None if written is schema else schema)
+        if written is None:
+            body: Any = _beginning().read(value, avro.SINGLE_OBJECT_HEADER, rest=True)
+            uuid.UUID(body["flow_id"])  # of bytes that are no callback, next to none come so far
+            _tell_later(fingerprint.hex())
+        else:
+            body = written.read(value, avro.SINGLE_OBJECT_HEADER, None if written is schema else schema)
         return Callback(
             lane=LaneId(body["topic"], body["partition"]),
             flow_id=body["flow_id"],
             event_digest=body["event_digest"],
             attempt=body["attempt"],
             received_ms=milliseconds(body["received_at"]),
-            report=_report(body["report"]),
+            report=_known_report(body["report"]) if written else _unsaid(body["report"]),
         )
-    except (Undecodable, ValueError) as error:  # ValueError: a word none of the enums has
+    except (Undecodable, ValueError) as error:
         raise MalformedCallback(f"not a callback: {type(error).__name__}") from None
+
+
+@lru_cache(maxsize=1)
+def _beginning() -> avro.Schema:
+    """The seven fields that every release's callback begins with, in this order and with these types."""
+    whole = orjson.loads(avro.schema("callback").text)
+    report = whole["fields"][-1]["type"]
+    report["fields"] = report["fields"][:1]
+    return avro.Schema(orjson.dumps(whole).decode())
+
+
+@lru_cache(maxsize=16)
+def _tell_later(fingerprint: str) -> None:
+    """Once for each schema."""
+    _LOG.warning("callback_of_later_release", fingerprint=fingerprint)
+
+
+def _known_report(body: JsonObject) -> FlowReport:
+    try:
+        return _report(body)
+    except ValueError:  # a word that none of the enums has: a later release's, not to be guessed at
+        return _unsaid(body)
+
+
+def _unsaid(body: JsonObject) -> FlowReport:
+    return FlowReport(tracking_id=body["tracking_id"], status=None)
+
+
+def _our_labels(labels: tuple[str, ...]) -> list[str]:
+    """Their ids alone: the rest of a label is a rule's text, which may hold anything of the event."""
+    return list(dict.fromkeys(found for label in labels for found in _OUR_LABEL.findall(label)))
 
 
 def _report_body(report: FlowReport) -> dict[str, object]:
@@ -72,7 +121,7 @@ def _report_body(report: FlowReport) -> dict[str, object]:
         "flow_kind": report.flow_kind,
         "created_at": micros(report.created_at_ms),
         "updated_at": micros(report.updated_at_ms),
-        "labels": list(report.labels),
+        "labels": _our_labels(report.labels),
         "signature": list(report.signature),
         "unknown_words": list(report.unknown_words),
         "raw_status": report.raw_status,

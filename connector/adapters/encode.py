@@ -20,6 +20,7 @@ from connector.core.identity import pseudonym
 from connector.core.model import JsonObject, OutputEvent
 from connector.core.timeline import TIMES_MS
 from connector.errors import Undecodable
+from connector.logs import get_logger
 
 Output = Literal["avro", "json"]
 Privacy = Literal["hash", "masked", "clear"]
@@ -39,6 +40,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SHOWN_END = 2
 _SHORTEST_MASKED = 8
 _HIDDEN = "•" * 6
+_LOG = get_logger(__name__)
 
 
 class EventEncoder:
@@ -58,6 +60,7 @@ class EventEncoder:
         self._privacy = privacy
         self._pepper = pepper
         self._topics = topics
+        self._told: set[tuple[str, frozenset[str]]] = set()
         self._frames = {kind: avro.SINGLE_OBJECT + avro.schema(kind).fingerprint for kind in TOPICS}
 
     @property
@@ -74,13 +77,24 @@ class EventEncoder:
             self._frames[kind] = b"\x00" + schema_id.to_bytes(4, "big")
 
     def encode(self, event: OutputEvent, recipient: str | None) -> bytes:
-        """The event's bytes. ``recipient`` is E.164 in clear; what goes out is by the privacy setting."""
-        body = dict(event.body)
+        """The event's bytes. ``recipient`` is E.164 in clear; what goes out is by the privacy setting.
+
+        What a later release's event, waiting in a row, has more than this release knows stays behind, in both encodings: said once.
+        """
+        known, unknown = avro.schema(event.kind).fit(event.body)
+        if unknown:
+            self._tell(event.kind, unknown)
+        body = dict(known)
         if event.kind == SEND:
             body["recipient"] = None if recipient is None else self.recipient(recipient)
         if self._output == "json":
             return orjson.dumps(_mapped(event.kind, body, _iso, money))
         return self._frames[event.kind] + avro.schema(event.kind).write(_mapped(event.kind, body, micros, decimal))
+
+    def _tell(self, kind: str, unknown: frozenset[str]) -> None:
+        if (kind, unknown) not in self._told:
+            self._told.add((kind, unknown))
+            _LOG.warning("event_fields_left_out", kind=kind, fields=sorted(unknown))
 
     def recipient(self, phone: str) -> str:
         """A phone as outputs show it."""

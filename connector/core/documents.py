@@ -146,7 +146,7 @@ def _report(order: int, channel: Channel, entry: Entry, given: Entry) -> StepRep
         permanent=reason.permanent if reason else None,
         retryable=reason.retryable if reason else None,
         price=money(entry.get("price")),
-        country=string(entry.get("country"), 8),
+        country=_country(entry),
         operator=_operator(entry),
         parts=integer(entry.get("parts")),
         updated_at_ms=updated_at_ms,
@@ -174,6 +174,12 @@ def _status(entry: Entry) -> dict[str, object]:
         "description": inner.get("description"),
         "updated": first(given, "updatedDate", "date"),
     }
+
+
+def _country(entry: Entry) -> str | None:
+    """An ISO code, or a word; with a digit in it, it is neither (a phone, say)."""
+    word = string(entry.get("country"), 8)
+    return word if word and word.replace(" ", "").isalpha() else None
 
 
 def _operator(entry: Entry) -> str | None:

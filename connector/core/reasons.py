@@ -89,7 +89,7 @@ CALLBACKS: Final[Mapping[str, Meaning]] = {
     ),
     "CALLBACK_UNREADABLE": Meaning(
         "a record of the callbacks topic is none of this release's callbacks",
-        "Nothing after a change of the release: the flow is polled. Else look who else writes to that topic.",
+        "Look who else writes to that topic. The flow, if there is one, is polled.",
     ),
 }
 """Reasons of dead letters of stage ``callback``: their record is one of the callbacks topic, and no event comes of it."""

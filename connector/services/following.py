@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from connector.core import identity, outlook
 from connector.core.flow import Flow, Reported, Silent, State
-from connector.core.model import DeadLetter, Origin, Record
+from connector.core.model import DeadLetter, FlowReport, Origin, Record
 from connector.logs import get_logger
 from connector.ports import Callback, Heard, Unanswered
 from connector.services import counts, letters, planning
@@ -104,11 +104,12 @@ async def hear(lane: Lane, heard: Heard) -> None:
         if live is None or live.flow.state in _UNSENT:
             await _orphan(lane, heard.record, callback, live)
         else:
-            counts.words(lane.parts.metrics, callback.report)
-            await lane.settle(live, Reported(callback.report, Origin.CALLBACK, callback.attempt))
-            if callback.report.status is None and callback.report.tracking_id is None:
+            report = callback.report
+            counts.words(lane.parts.metrics, report)
+            await lane.settle(live, Reported(report, Origin.CALLBACK, callback.attempt))
+            if report.status is None and (report.tracking_id is None or report == FlowReport(report.tracking_id, None)):
                 live.poll_alone = not live.flow.finished
-                lane.agenda.schedule(live, now=live.poll_alone)  # a body that nobody could read: ask instead
+                lane.agenda.schedule(live, now=live.poll_alone)  # nobody could read its body, or the status in it: ask instead
         if live is not None:
             lane.let_go(live)
     lane.callbacks.done(heard.record.offset)

@@ -205,6 +205,19 @@ async def test_a_word_that_no_table_knows_is_counted_wherever_it_is_met(world: W
     await process.stop()
 
 
+async def test_a_callback_that_only_says_whose_it_is_is_asked_about_at_once(world: World) -> None:
+    """As a later release's is read: Routee itself tells the end, before the schedule would ask."""
+    process = await Process(world, SHORT).start()
+    record = world.record()
+    world.answer(record, "order", Accepted("t-1", 200))
+    world.provider.reports["t-1"] = report("t-1", SUCCEEDED)
+    await process.put(record, seconds=1)
+    process.call_back(record, "order", FlowReport("t-1", None))
+    await world.clock.advance(1)
+    assert statuses(world) == [(1, "QUEUED", "RESPONSE"), (2, "SUCCEEDED", "POLL")]
+    await process.stop()
+
+
 async def test_a_poll_brings_the_end(world: World) -> None:
     """Tracking knows: the status goes out with origin POLL, and polling ends."""
     process = await Process(world, SHORT).start()

@@ -167,6 +167,17 @@ def test_unknown_words_are_kept_listed_and_redacted() -> None:
     assert report.signature == ("Sms", "?", "?")
 
 
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [("GR", "GR"), ("string", "string"), ("Costa Rica", "Costa Ri"), ("30691234", None), ("+3069123", None), ("G1", None)],
+)
+def test_a_country_is_letters(given: str, kept: str | None) -> None:
+    """Eight digits in its place may be the better part of a phone."""
+    found = parse_flow({"trackingId": "t", "messages": [{"type": "Sms", "order": 1, "country": given, "status": {"name": "Sent"}}]})
+    assert found is not None
+    assert found.steps[0].country == kept
+
+
 def test_free_text_is_redacted_and_known_details_are_not() -> None:
     """A detail of the provider's list stays word for word; any other text loses what is personal."""
     entry = {"type": "Sms", "status": {"name": "Failed", "reason": {"detailedStatus": "", "description": "no route to +306912345678"}}}
