@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
-from connector.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile, print_json, print_table, problem_json, read_rules, read_settings
+from connector.cli.options import (
+    DEFAULT_CONFIG,
+    AsJson,
+    ConfigFile,
+    print_json,
+    print_table,
+    print_text,
+    problem_json,
+    read_rules,
+    read_settings,
+)
 from connector.core.durations import format_duration
 from connector.errors import ConfigError, Problem
 
@@ -37,16 +46,16 @@ def check(config: ConfigFile = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
         print_json({"ok": not problems, "rules_version": version, "rules": rules, **shown})
         raise typer.Exit(2 if problems else 0)
     for warning in warnings:
-        sys.stderr.write(f"warning: {warning}\n")
+        print_text(f"warning: {warning}\n", err=True)
     if problems and table is None:
         more = "mend these, then run check again: more may show\n" if config.is_file() else ""
-        sys.stderr.write(f"{ConfigError(tuple(problems))}\n{more}")
+        print_text(f"{ConfigError(tuple(problems))}\n{more}", err=True)
         raise typer.Exit(2)
     if problems:
         raise ConfigError(tuple(problems))
     if table:
         print_table(_COLUMNS, [_row(rule) for rule in table.rules])
-        sys.stdout.write(f"\n{len(table.rules)} rules, version {table.version}: good\n")
+        print_text(f"\n{len(table.rules)} rules, version {table.version}: good\n")
 
 
 def checked(config: Path, problems: list[Problem], warnings: list[Problem]) -> RoutingTable | None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from connector.cli import flows_text
-from connector.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile, print_json, print_table, read_settings
+from connector.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile, print_json, print_table, print_text, read_settings
 from connector.core.durations import parse_duration
 from connector.core.model import MessageClass
 from connector.core.wanted import FOLLOWED, OPEN, STATE_WORDS, Listed, Wanted
@@ -53,11 +53,11 @@ def show(
     if as_json:
         print_json({"flows": [flows_text.flow_json(one, times, now_ms) for one in found], "looked": flows_text.looked_json(looked)})
     elif found:
-        sys.stdout.write("\n".join(flows_text.screen(one, times, now_ms) for one in found))
+        print_text("\n".join(flows_text.screen(one, times, now_ms) for one in found))
     else:
         named = "this phone" if wanted.is_phone else wanted.text
         window_ms = round(settings.lane.dedup_window.total_seconds() * 1000)
-        sys.stdout.write(flows_text.not_found(named, looked, settings.kafka.group_id, window_ms))
+        print_text(flows_text.not_found(named, looked, settings.kafka.group_id, window_ms))
     _warn(looked.refused)
     raise typer.Exit(0 if found else 1)
 
@@ -96,7 +96,7 @@ def list_(
     elif chosen:
         print_table(flows_text.COLUMNS, [flows_text.line(one, now_ms) for one in chosen])
     if not as_json:
-        sys.stderr.write(flows_text.listed(len(chosen), count, looked))
+        print_text(flows_text.listed(len(chosen), count, looked), err=True)
     _warn(looked.refused)
 
 
@@ -116,7 +116,7 @@ def _duration(text: str | None) -> int | None:
 
 def _warn(refused: tuple[tuple[Any, str], ...]) -> None:
     for lane, reason in refused:
-        sys.stderr.write(f"warning: the journal of {lane} was left out: {reason}\n")
+        print_text(f"warning: the journal of {lane} was left out: {reason}\n", err=True)
 
 
 def _times(settings: Settings) -> Times:

@@ -1,16 +1,20 @@
-"""How ``flows`` shows what it found: one screen for a flow, one line in a list, JSON for both. Times are UTC."""
+"""How ``flows`` shows what it found: one screen for a flow, one line in a list, JSON for both. Times are UTC.
+
+Whatever an event or Routee wrote is shown: a time outside the years 1 to 9999 as its milliseconds, a control character as its escape.
+"""
 
 from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
+from connector.cli.options import visible
 from connector.core.durations import format_duration
 from connector.core.flow import Facts, Flow
 from connector.core.outlook import Ahead, Times, outlook, reason_words, state_words
-from connector.core.timeline import timeline, took
+from connector.core.timeline import TIMES_MS, timeline, took
 from connector.core.wanted import since_ms
 
 if TYPE_CHECKING:
@@ -18,6 +22,7 @@ if TYPE_CHECKING:
 
 COLUMNS: Final = ("STATE", "FOR", "CLASS", "RULE", "TRIES", "REASON", "LANE", "EVENT")
 
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _WIDTH: Final = 118
 _LABEL: Final = 10
 _COARSE: Final = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1000, "s"))
@@ -52,11 +57,11 @@ def _screen(found: Found, times: Times, now_ms: int) -> Iterator[str]:
         yield _labelled("", f"{len(facts.siblings)} rules matched this event: {', '.join(facts.siblings)}")
     yield ""
     lines = timeline(flow, found.statuses)
-    width = max(len(line.origin) for line in lines)
+    width = max(len(visible(line.origin)) for line in lines)
     for line in lines:
-        yield f"  {_time(line.at_ms)}  {line.origin.ljust(width)}  {line.what}"
+        yield f"  {_time(line.at_ms)}  {visible(line.origin).ljust(width)}  {visible(line.what)}"
     if found.unread:
-        yield f"  ({found.unread})"
+        yield f"  ({visible(found.unread)})"
     yield ""
     for label, ahead in zip(("next", *[""] * 9), outlook(flow, times, now_ms, row.claimed_ms), strict=False):
         yield _labelled(label, _ahead(ahead, now_ms))
@@ -67,7 +72,7 @@ def _screen(found: Found, times: Times, now_ms: int) -> Iterator[str]:
 
 
 def _labelled(label: str, text: str) -> str:
-    return textwrap.fill(text, _WIDTH, initial_indent=label.ljust(_LABEL), subsequent_indent=" " * _LABEL, break_on_hyphens=False)
+    return textwrap.fill(visible(text), _WIDTH, initial_indent=label.ljust(_LABEL), subsequent_indent=" " * _LABEL, break_on_hyphens=False)
 
 
 def _tenant(facts: Facts) -> str:
@@ -108,7 +113,7 @@ def _ahead(ahead: Ahead, now_ms: int) -> str:
 
 def not_found(name: str, looked: Looked, group: str, window_ms: int) -> str:
     """Where was looked, since when, and why it may not be there (yet, or any more). ``window_ms``: ``lane.dedup_window``."""
-    lines = [f"not found: {name}", f"looked at {_where(looked)} (group {group})"]
+    lines = [f"not found: {visible(name)}", f"looked at {_where(looked)} (group {group})"]
     lines.append(f"what is older than {format_duration(window_ms)} (lane.dedup_window) and ended may be gone; look in the output topics")
     if looked.waiting:
         records = "1 record" if looked.waiting == 1 else f"{looked.waiting} records"
@@ -221,15 +226,17 @@ def looked_json(looked: Looked) -> Mapping[str, object]:
 
 
 def _iso(ms: int | None) -> str | None:
-    return None if ms is None else _utc(ms).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return None if ms is None else f"{ms}" if ms not in TIMES_MS else _utc(ms).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _time(ms: int | None) -> str:
-    return " " * 23 if ms is None else _utc(ms).isoformat(sep=" ", timespec="milliseconds").removesuffix("+00:00")
+    if ms is None or ms not in TIMES_MS:
+        return f"{'' if ms is None else ms:<23}"
+    return _utc(ms).isoformat(sep=" ", timespec="milliseconds").removesuffix("+00:00")
 
 
 def _utc(ms: int) -> datetime:
-    return datetime.fromtimestamp(ms / 1000, UTC)
+    return _EPOCH + timedelta(milliseconds=ms)
 
 
 def _short(ms: int) -> str:

@@ -6,7 +6,6 @@ Exit codes: 0 good, 1 failed, 2 wrong use, settings or rules.
 from __future__ import annotations
 
 import importlib
-import sys
 from collections.abc import Sequence
 from typing import Annotated, Any, Final, NamedTuple, cast
 
@@ -15,6 +14,7 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
 from connector import __version__
+from connector.cli.options import print_text
 from connector.errors import ConfigError, ConnectorError
 
 PROGRAM: Final = "failover-connector"
@@ -65,7 +65,7 @@ def load(name: str) -> TyperCommand | TyperGroup:
 
 def _version(wanted: bool) -> None:
     if wanted:
-        sys.stdout.write(f"{PROGRAM} {__version__}\n")
+        print_text(f"{PROGRAM} {__version__}\n")
         raise typer.Exit
 
 
@@ -87,10 +87,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         root().main(args=None if arguments is None else list(arguments), prog_name=PROGRAM)
     except ConfigError as error:
-        sys.stderr.write(f"{error}\n")
+        print_text(f"{error}\n", err=True)
         return 2
     except ConnectorError as error:
-        sys.stderr.write(f"{PROGRAM}: {error}\n")
+        print_text(f"{PROGRAM}: {error}\n", err=True)
         return 1
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)

@@ -6,7 +6,9 @@ encodings is shown: no address of a registry, no property, no secret.
 
 from __future__ import annotations
 
+import hashlib
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -60,7 +62,7 @@ _STAND_INS: Final = frozenset({"failover.value.sha256", "failover.value.size"})
 def asyncapi(settings: Settings) -> Json:
     """The whole document, as these settings make it."""
     topics = settings.topics
-    inputs = {_name(f"in-{topic}"): topic for topic in topics.notifications}
+    inputs = _names(tuple(topics.notifications))
     outputs = {"sends": topics.sends, "statuses": topics.statuses, "deadLetters": topics.dead_letters}
     input_messages = _input_messages(settings)
     messages = {name: list(input_messages) for name in inputs} | {"sends": ["send"], "statuses": ["status"], "deadLetters": ["deadLetter"]}
@@ -183,6 +185,12 @@ def _key(said: str) -> Json:
     return {"kafka": {"key": {"type": "string", "description": said}, "bindingVersion": _BINDING}}
 
 
-def _name(topic: str) -> str:
-    """A topic's name as a key of the document."""
-    return _NOT_A_NAME.sub("-", topic)
+def _names(topics: Sequence[str]) -> dict[str, str]:
+    """Each input by its key in the document; those whose keys would be one have a hash of their own name in it."""
+    plain = {topic: _NOT_A_NAME.sub("-", f"in-{topic}") for topic in topics}
+    shared = [name for name, count in Counter(plain.values()).items() if count > 1]
+    return {f"{name}-{_hash(topic)}" if name in shared else name: topic for topic, name in plain.items()}
+
+
+def _hash(topic: str) -> str:
+    return hashlib.sha256(topic.encode()).hexdigest()[:8]

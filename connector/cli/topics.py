@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from connector.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile, print_json, read_settings
+from connector.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile, print_json, print_text, read_settings
 
 if TYPE_CHECKING:
     from connector.adapters.kafka_admin import KafkaTopics
@@ -39,9 +38,9 @@ def create(
         return
     for word, names in (("created", done.created), ("grown", done.grown)):
         for name in names:
-            sys.stdout.write(f"{word} {name}\n")
+            print_text(f"{word} {name}\n")
     if not done.created and not done.grown:
-        sys.stdout.write(f"all {len(plans)} topics are there\n")
+        print_text(f"all {len(plans)} topics are there\n")
 
 
 @app.command()
@@ -65,12 +64,12 @@ def begin(
         print_json({"created": begun.created, "lanes": {str(lane): offset for lane, offset in begun.lanes.items()}})
         return
     for name in begun.created:
-        sys.stdout.write(f"{'would create' if dry_run else 'created'} {name}\n")
+        print_text(f"{'would create' if dry_run else 'created'} {name}\n")
     for lane, offset in begun.lanes.items():
-        sys.stdout.write(f"{lane} {'would begin' if dry_run else 'begins'} at {offset}\n")
-    sys.stdout.write(f"{_looked(begun)}\n")
+        print_text(f"{lane} {'would begin' if dry_run else 'begins'} at {offset}\n")
+    print_text(f"{_looked(begun)}\n")
     if begun.lanes:
-        sys.stdout.write("nothing was written\n" if dry_run else "restart the workers\n")
+        print_text("nothing was written\n" if dry_run else "restart the workers\n")
 
 
 def _looked(begun: Begun) -> str:
@@ -101,9 +100,9 @@ def verify(config: ConfigFile = DEFAULT_CONFIG, as_json: AsJson = False) -> None
         print_json({"ok": not wrong, "findings": rows})
     else:
         for found in findings:
-            sys.stdout.write(f"{found.severity}: {found}\n")
+            print_text(f"{found.severity}: {found}\n")
         if not wrong:
-            sys.stdout.write(f"all {len(plans)} topics are good\n")
+            print_text(f"all {len(plans)} topics are good\n")
     raise typer.Exit(1 if wrong else 0)
 
 

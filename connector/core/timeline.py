@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from connector.core.coerce import squash
+from connector.core.coerce import squash, time_ms
 from connector.core.flow import Attempt, Flow, State
 from connector.core.model import JsonObject
 
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 US = "CONNECTOR"
 """Origin of what the connector did or decided by itself; statuses have their own (RESPONSE, CALLBACK, POLL, TIMEOUT)."""
 
@@ -104,7 +105,7 @@ def _facts(step: JsonObject) -> Iterator[str]:
     if (step["parts"] or 0) > 1:
         yield f"{step['parts']} parts"
     if (at_ms := milliseconds(step["updated_at"])) is not None and at_ms in TIMES_MS:
-        yield f"at Routee {datetime.fromtimestamp(at_ms / 1000, UTC):%H:%M:%S}"
+        yield f"at Routee {_EPOCH + timedelta(milliseconds=at_ms):%H:%M:%S}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +136,5 @@ def _untold(flow: Flow, told: set[tuple[int, str, str]]) -> Iterator[tuple[int, 
 
 
 def milliseconds(time: int | str | None) -> int | None:
-    """Epoch milliseconds of a time as journal rows (a number) or output events (ISO 8601) have it."""
-    if isinstance(time, str):
-        return round(datetime.fromisoformat(time).timestamp() * 1000)
-    return time
+    """Epoch milliseconds of a time as journal rows (a number) or output events (ISO 8601) have it; None for any other text."""
+    return time_ms(time) if isinstance(time, str) else time

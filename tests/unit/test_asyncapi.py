@@ -120,6 +120,18 @@ def test_the_document_is_asyncapi_3(sections: dict[str, Any]) -> None:
     assert not re.search(r"\.(journal|callbacks|control)\b", shown)
 
 
+def test_inputs_with_like_names_are_all_there() -> None:
+    """Where the document's names allow less than Kafka's; the name of any other input does not change by that."""
+    topics = ["orders.sms", "orders-sms", "orders"]
+    made = document(topics={"notifications": topics})
+    channels = {channel["address"]: name for name, channel in made["channels"].items()}
+    assert channels.keys() >= set(topics)
+    assert channels["orders"] == "in-orders"
+    assert sum(operation["action"] == "receive" for operation in made["operations"].values()) == 3
+    turned = document(topics={"notifications": topics[::-1]})
+    assert {channel["address"]: name for name, channel in turned["channels"].items()} == channels
+
+
 @pytest.mark.parametrize(
     "break_it",
     [

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import replace
 from decimal import Decimal
+from pathlib import Path
 
 import orjson
 import pytest
 from hypothesis import given, settings
 
+from connector.cli import options
 from connector.cli.flows_text import COLUMNS, flow_json, line, listed, looked_json, not_found, screen
+from connector.cli.options import print_json, print_table, print_text
 from connector.core.flow import Attempt, Flow, State
 from connector.core.model import MessageClass
 from connector.core.standing import Owner, Row
@@ -120,6 +125,62 @@ def test_what_is_special_is_said() -> None:
     assert "because   BAD_JSON: the value is no JSON document\n" in shown
     assert line(found(nobody), NOW + 3_700_000) == ("INVALID", "1h 1m", "–", "–", "0", "BAD_JSON", "notifications/0", "e1")
     assert "was in doubt" in screen(found(replace(DOUBT, state=State.UNKNOWN)), TIMES, NOW)
+
+
+ODD_TIMES = [-62_135_604_000_000, 253_402_300_800_000, 10**19 - 1, -1]
+
+
+@pytest.mark.parametrize("ms", ODD_TIMES)
+def test_no_time_of_an_event_breaks_a_list(ms: int) -> None:
+    """.NET's MinValue with an offset, a header of 19 digits: what no calendar holds is shown as its milliseconds."""
+    flow = replace(DOUBT, facts=facts(occurred_at_ms=ms, expires_at_ms=ms, message_class=MessageClass.OTP))
+    flow = replace(flow, attempts=(Attempt(1, ms, "DOUBT", None, "timeout"),), changed_at_ms=ms)
+    one = replace(found(flow), row=replace(found(flow).row, written_ms=ms, claimed_ms=ms))
+    raw = str(ms) if ms != -1 else "1969-12-31"
+    shown = screen(one, TIMES, NOW)
+    assert f"worth sending until {raw}" in shown
+    assert f"\n  {raw}" in shown
+    data = orjson.loads(orjson.dumps(flow_json(one, TIMES, NOW)))
+    assert [data[name].startswith(raw) for name in ("occurred_at", "expires_at", "since")] == [True] * 3
+    assert len(line(one, NOW)) == len(COLUMNS)
+    assert "looked at" in listed(1, 1, replace(LOOKED, since_ms=ms))
+
+
+NASTY = "e\x1b]0;owned\x07\x9b2J\u202eabc\r\nstate     ACCEPTED\udc80"
+
+
+def test_what_others_wrote_steers_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    """Escape sequences, C1 controls, turned letters and line breaks of an event stand there as escapes, in every shape of output."""
+    flow = replace(DOUBT, facts=facts(event_id=NASTY, rule=NASTY, tenant=NASTY), reason=NASTY, tracking_id=NASTY)
+    flow = replace(flow, attempts=(Attempt(1, NOW, "REFUSED", 429, NASTY), Attempt(2, NOW, "DOUBT", None, NASTY)))
+    one = replace(found(flow), unread=NASTY)
+    shown = [screen(one, TIMES, NOW), not_found(NASTY, LOOKED, "shop", 1000)]
+    print_table(COLUMNS, [line(one, NOW)])
+    shown.append(capsys.readouterr().out)
+    print_text(NASTY, err=True)
+    shown.append(capsys.readouterr().err)
+    for text in shown:
+        assert text.replace("\n", "").isprintable()
+        assert "\\x1b" in text
+    assert "\nstate     ACCEPTED" not in "".join(shown[:3])
+    assert len(shown[2].splitlines()) == 2
+
+
+def test_json_stays_what_it_was(capsys: pytest.CaptureFixture[str]) -> None:
+    """With nothing in it that a terminal obeys, and yet the same document."""
+    data = {"id": "e\x1b\x7f\x9b2J\u202e\n\U000e0001é→"}
+    print_json(data)
+    shown = capsys.readouterr().out
+    assert shown.replace("\n", "").isprintable()
+    assert "é→" in shown
+    assert json.loads(shown) == data
+
+
+def test_commands_write_through_one_place() -> None:
+    """So that no new one forgets it."""
+    commands = Path(options.__file__).parent.glob("*.py")
+    direct = re.compile(r"std(out|err)\.write|\bprint\(")
+    assert [path.name for path in commands if direct.search(path.read_text(encoding="utf-8"))] == []
 
 
 @pytest.mark.parametrize(("waiting", "records"), [(1, "1 record "), (12, "12 records ")])

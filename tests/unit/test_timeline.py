@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 import orjson
+import pytest
 from hypothesis import given, settings
 
 from connector.adapters.encode import EventEncoder, decode_event
@@ -128,3 +129,11 @@ def test_times_of_both_spellings_are_the_same() -> None:
     """ISO 8601 and epoch milliseconds; no time is no time."""
     assert milliseconds("2027-01-15T08:00:00.123Z") == milliseconds(1_800_000_000_123) == 1_800_000_000_123
     assert milliseconds(None) is None
+
+
+@pytest.mark.parametrize(
+    ("time", "ms"), [("0001-01-01T00:00:00.000Z", -62_135_596_800_000), ("nonsense", None), ("", None), (7, 7), (None, None)]
+)
+def test_any_time_of_a_status_is_read(time: str | int | None, ms: int | None) -> None:
+    """As a row has it, as events have it, or none."""
+    assert milliseconds(time) == ms
