@@ -22,6 +22,8 @@ _TELL_S = 10.0
 _WINDOW_MIN = 20
 _TICK_S = 0.05
 _SPARE_POLLS, _SPARE_POLLS_PER_S = 3.0, 0.1  # what a process may ask however little it sends
+_LONG_S = 10.0  # a backlog of sends that lasts longer lets those few polls through
+_DEEPEST_DEBT = 100.0  # last questions beyond it are free: an outage's overdue flows must not silence polls for hours
 
 
 class Breaker(enum.Enum):
@@ -54,6 +56,7 @@ class Throttle:
         self._tokens = 0.0
         self._filled = clock.boot()
         self._waiting: list[tuple[int, int, Future[bool], int]] = []
+        self._waiting_since = 0.0
         self._order = itertools.count()
         self._wake = asyncio.Event()
         self._open: dict[Breaker, float] = {}
@@ -75,6 +78,8 @@ class Throttle:
     async def enter(self, message_class: MessageClass, until_ms: int) -> bool:
         """Wait for breakers, rate and a permit: True, to be paired with ``leave``. False: it became ``until_ms`` meanwhile."""
         waiter: Future[bool] = asyncio.get_running_loop().create_future()
+        if not self._waiting:
+            self._waiting_since = self._clock.boot()
         heapq.heappush(self._waiting, (message_class.priority, next(self._order), waiter, until_ms))
         self._dispense()
         try:
@@ -144,7 +149,8 @@ class Throttle:
         """Take one request out of the polls' budget. ``last``: a flow ends with it, so it is only counted.
 
         Polls are at most ``polling.max_share`` of sends and polls together, but for a few that a quiet process may always make, and go no
-        faster than that share of the rate; whatever sends need comes first.
+        faster than that share of the rate. What sends need comes first, but for those few where they wait for long; what waits for a
+        breaker needs nothing.
         """
         now = self._clock.boot()
         rate = self._rate * self._share * self._poll_share
@@ -152,16 +158,24 @@ class Throttle:
         self._polls_spare = min(self._polls_spare + (now - self._poll_filled) * _SPARE_POLLS_PER_S, _SPARE_POLLS)
         self._poll_filled = now
         if last:
-            self._polls_earned -= 1.0
+            if self._polls_earned > -_DEEPEST_DEBT:
+                self._polls_earned -= 1.0
             return True
-        if self._poll_tokens < 1.0 or self._waiting or max(self._polls_earned, self._polls_spare) < 1.0:
+        earned = 0.0 if self._waiting and not self._open else self._polls_earned
+        if self._poll_tokens < 1.0 or self._sends_first(now) or max(earned, self._polls_spare) < 1.0:
             return False
         self._poll_tokens -= 1.0
-        if self._polls_earned >= 1.0:
+        if earned >= 1.0:
             self._polls_earned -= 1.0
         else:
             self._polls_spare -= 1.0
         return True
+
+    def _sends_first(self, now: float) -> bool:
+        """Sends wait for permits, and have not waited for long; or the token is refused, and polls would be, too."""
+        if not self._waiting:
+            return False
+        return Breaker.AUTH in self._open if self._open else now - self._waiting_since < _LONG_S
 
     async def run(self) -> None:
         """Hand out permits as time brings them; ends by cancellation."""

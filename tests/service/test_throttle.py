@@ -252,10 +252,52 @@ async def test_polls_take_a_tenth_and_only_when_nobody_waits() -> None:
     assert sum(gate.throttle.may_poll() for _ in range(100)) == 10
     await gate.clock.advance(0.5)
     assert sum(gate.throttle.may_poll() for _ in range(100)) == 5
-    gate.throttle.open(Breaker.BALANCE)
+    gate.throttle.open(Breaker.AUTH)
     gate.queue(ORDER)
     await gate.clock.advance(60)
     assert not gate.throttle.may_poll()
+    await gate.close()
+
+
+@pytest.mark.parametrize("breaker", [Breaker.BALANCE, Breaker.PROVIDER])
+async def test_polls_go_on_while_sends_wait_for_a_breaker(breaker: Breaker) -> None:
+    """Who waits for money needs no rate: what was sent before is followed meanwhile."""
+    gate = Gate(rate=100.0)
+    gate.throttle.earn_polls(10_000)
+    gate.throttle.open(breaker)
+    gate.queue(ORDER)
+    await gate.clock.advance(2)
+    assert sum(gate.throttle.may_poll() for _ in range(100)) == 10
+    await gate.close()
+
+
+async def test_a_long_backlog_leaves_a_few_polls() -> None:
+    """Sends wait for an hour: what a quiet process may ask is asked all the same, and no more."""
+    gate = Gate(rate=100.0, limit=1)
+    gate.throttle.earn_polls(10_000)
+    gate.queue(ORDER, ORDER)
+    await gate.clock.advance(9)
+    assert not gate.throttle.may_poll()
+    allowed = 0
+    for _ in range(600):
+        await gate.clock.advance(1)
+        allowed += gate.throttle.may_poll()
+    assert 50 <= allowed <= 64
+    await gate.close()
+
+
+async def test_last_questions_cost_polls_only_for_a_while() -> None:
+    """A whole outage's flows are asked about a last time: a thousand sends later polls go on."""
+    gate = Gate(rate=100.0)
+    await gate.clock.advance(1)
+    assert all(gate.throttle.may_poll(last=True) for _ in range(36_000))
+    allowed = 0
+    for _ in range(60):
+        for _ in range(60):
+            gate.throttle.record(bad=False)
+        await gate.clock.advance(1)
+        allowed += gate.throttle.may_poll()
+    assert allowed >= 40
     await gate.close()
 
 
