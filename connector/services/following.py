@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from connector.core import identity, outlook
-from connector.core.flow import Flow, Reported, Silent, State
+from connector.core.flow import Flow, IllegalMove, Reported, Silent, State
 from connector.core.model import DeadLetter, FlowReport, Origin, Record
 from connector.logs import get_logger
 from connector.ports import Callback, Heard, Unanswered
@@ -106,7 +106,12 @@ async def hear(lane: Lane, heard: Heard) -> None:
         else:
             report = callback.report
             counts.words(lane.parts.metrics, report)
-            await lane.settle(live, Reported(report, Origin.CALLBACK, callback.attempt))
+            try:
+                await lane.settle(live, Reported(report, Origin.CALLBACK, callback.attempt))
+            except IllegalMove:
+                if live.flow.state not in _UNSENT:
+                    raise
+                await _orphan(lane, heard.record, callback, live)  # it ended unsent while the callback waited for its turn
             if report.status is None and (report.tracking_id is None or report == FlowReport(report.tracking_id, None)):
                 live.poll_alone = not live.flow.finished
                 lane.agenda.schedule(live, now=live.poll_alone)  # nobody could read its body, or the status in it: ask instead

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from connector.adapters.callback_codec import decode_callback
-from connector.core.model import Accepted, FlowStatus, Record
+from connector.core.flow import Ended, State
+from connector.core.model import Accepted, FlowStatus, Record, RefusalKind, Refused
 from connector.services.parts import Policy
 from tests.service.world import LANE, Process, World, report
 
@@ -45,6 +48,28 @@ async def test_a_callback_for_a_flow_that_was_never_sent_is_one_too(world: World
     assert process.value("callbacks_orphaned_total") == 1
     assert world.outcomes() == [("UNROUTED", None)]
     assert process.lane.flows == {}
+    await process.stop()
+
+
+async def test_a_callback_that_waits_while_its_flow_ends_unsent_is_one_too(world: World) -> None:
+    """A refused attempt is called back while the row is on its way that ends the flow as INVALID: a letter, and the lane goes on."""
+    process = await Process(world).start()
+    record = world.record()
+    world.answer(record, "order", Refused(RefusalKind.THROTTLED, 429, "HTTP_429", 60_000))
+    await process.put(record, seconds=1)
+    [live] = process.lane.flows.values()
+    process.journal.held = True
+    ending = asyncio.ensure_future(process.lane.settle(live, Ended(State.INVALID, "rule_gone")))
+    await world.clock.advance(1)
+    process.call_back(record, "order", report("t-9"))
+    await world.clock.advance(1)
+    process.journal.held = False
+    process.journal.land()
+    await world.clock.advance(1)
+    assert (await ending).state is State.INVALID
+    assert [letter.reason for letter in world.dead_letters.letters] == [ORPHANED]
+    assert world.outcomes() == [("INVALID", "rule_gone")]
+    assert process.value("lane_drops_total") == 0
     await process.stop()
 
 
