@@ -55,7 +55,9 @@ class Topics(_Section):
     dead_letters: Topic = _default("failover.dead-letters", "records that can never be processed")
     suppressions: Topic | None = _default(None, "opt-outs; failover.suppressions to switch it on")
     shadow: Topic = _default("failover.shadow", "what a shadow run would have sent")
-    copy_headers: tuple[Text, ...] = _default(("traceparent", "tracestate"), "record headers copied to the outputs")
+    copy_headers: tuple[Text, ...] = _default(
+        ("traceparent", "tracestate"), "record headers copied to the outputs, by the process that read the record"
+    )
     create: bool = _default(value=False, meaning="true: missing topics are created with the right settings")
     replication_factor: Annotated[int, Field(ge=-1, le=32_767)] = _default(-1, "of created topics; -1: the broker's default")
 
