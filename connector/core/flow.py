@@ -127,7 +127,7 @@ class Flow:
     @property
     def finished(self) -> bool:
         """Settled, and no status is awaited any more."""
-        return self.state.settled and (self.progress is None or self.progress.finished)
+        return self.state.settled and (self.progress is None or self.progress.terminal or self.progress.finished)
 
     @property
     def next_attempt(self) -> int:
@@ -221,7 +221,7 @@ def _end(flow: Flow, target: State, reason: str | None, detail: str | None, now_
 def _hear(flow: Flow, event: Reported, now_ms: int) -> Flow:
     """A callback or poll: news of the accepted flow, or the proof that an attempt was accepted."""
     report = event.report
-    other = report.tracking_id is not None and report.tracking_id != flow.tracking_id
+    other = report.tracking_id is not None and not _is_one(report.tracking_id, flow.tracking_id)
     if flow.state is not State.ACCEPTED or (other and event.attempt):
         if report.tracking_id is None:
             is_news = event.origin is Origin.CALLBACK and not flow.called and not flow.state.settled
@@ -235,7 +235,7 @@ def _accept(
 ) -> Flow:
     """The first proven acceptance wins; another tracking id is an audited duplicate; the same one is no news."""
     if flow.state is State.ACCEPTED:
-        if tracking_id == flow.tracking_id:
+        if _is_one(tracking_id, flow.tracking_id):
             return _merge(flow, report, origin, now_ms) if report else flow
         return _duplicate(flow, tracking_id, now_ms)
     correction = flow.state.settled
@@ -251,15 +251,21 @@ def _accept(
         detail=None,
         due_ms=None,
         progress=progress,
-        accepted_at_ms=now_ms,
         changed_at_ms=now_ms,
     )
+    # The clock may have been set back since the POST: nothing is accepted before it is sent.
+    accepted = replace(accepted, accepted_at_ms=max(now_ms, accepted.posted_at_ms or now_ms))
     accepted = _emit_status(_emit_send(accepted, now_ms, correction=correction), change, origin, now_ms)
     return _merge(accepted, report, origin, now_ms) if report else accepted
 
 
+def _is_one(tracking_id: str, other: str | None) -> bool:
+    """Whether these are the same id: UUIDs, which one service may spell in other letters than another. The first spelling is kept."""
+    return other is not None and tracking_id.casefold() == other.casefold()
+
+
 def _duplicate(flow: Flow, tracking_id: str, now_ms: int) -> Flow:
-    if tracking_id in flow.duplicates:
+    if any(_is_one(tracking_id, known) for known in flow.duplicates):
         return flow
     seen = replace(flow, duplicates=(*flow.duplicates, tracking_id))
     return _emit_send(seen, now_ms, duplicate_id=tracking_id)
@@ -298,6 +304,7 @@ def _recorded(flow: Flow, outcome: str, http_status: int | None, reason: str | N
 def _emit_send(flow: Flow, now_ms: int, *, correction: bool = False, duplicate_id: str | None = None) -> Flow:
     number = flow.out + 1
     posted = [line.at_ms for line in flow.attempts if line.outcome != "NOT_SENT"]
+    sent_at_ms = flow.posted_at_ms if flow.proven and duplicate_id is None else (posted[-1] if posted else None)
     event = events.send_event(
         flow.facts,
         number=number,
@@ -312,8 +319,8 @@ def _emit_send(flow: Flow, now_ms: int, *, correction: bool = False, duplicate_i
         resent_after_doubt=flow.resent,
         duplicate=duplicate_id is not None,
         correction=correction,
-        sent_at_ms=posted[-1] if posted else None,
-        settled_at_ms=now_ms,
+        sent_at_ms=sent_at_ms,
+        settled_at_ms=max(now_ms, sent_at_ms or now_ms),
     )
     return replace(flow, out=number, pending=(*flow.pending, (number, event)))
 
@@ -328,7 +335,7 @@ def _emit_status(flow: Flow, change: status.Change, origin: Origin, now_ms: int)
         origin=origin,
         sent_at_ms=flow.posted_at_ms,
         accepted_at_ms=flow.accepted_at_ms,
-        observed_at_ms=now_ms,
+        observed_at_ms=max(now_ms, flow.posted_at_ms or now_ms),
         tracking_id=flow.tracking_id,
         status_code=flow.progress.status_code if flow.progress else None,
         total_price=flow.progress.total_price if flow.progress else None,

@@ -76,11 +76,12 @@ class Span:
 
     def hold(self, told_ms: int | None) -> int | None:
         """The time the provider tells, inside the span; ``now_ms`` where it tells none."""
-        if told_ms is None:
-            return self.now_ms
-        if self.since_ms is not None and told_ms < self.since_ms:
-            told_ms = self.since_ms
-        return told_ms if self.now_ms is None or told_ms < self.now_ms else self.now_ms
+        held_ms = told_ms
+        if self.now_ms is not None and (held_ms is None or held_ms > self.now_ms):
+            held_ms = self.now_ms
+        if held_ms is not None and self.since_ms is not None and held_ms < self.since_ms:
+            held_ms = self.since_ms  # also where now is before the POST: the clock was set back
+        return held_ms
 
 
 _ALWAYS = Span()

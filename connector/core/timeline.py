@@ -122,7 +122,11 @@ def took(flow: Flow) -> tuple[Took, ...]:
     if start_ms is None or progress is None:
         return ()
     known: list[tuple[str, int | None]] = [("accepted", flow.accepted_at_ms)]
-    known += [(f"{step.channel} {step.status}", step.ended_at_ms) for step in progress.steps]
+    words = [f"{step.channel} {step.status}" for step in progress.steps]
+    known += [
+        (word if words.count(word) == 1 else f"{word} (step {step.order})", step.ended_at_ms)
+        for word, step in zip(words, progress.steps, strict=True)
+    ]
     known.append((f"delivered by {progress.delivered_by}" if progress.delivered_by else "delivered", progress.delivered_at_ms))
     return tuple([Took(what, max(0, at_ms - start_ms)) for what, at_ms in known if at_ms is not None])
 

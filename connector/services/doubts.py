@@ -58,7 +58,7 @@ async def _act(lane: Lane, live: Live, verdict: Verdict, begun: float) -> None:
         return
     if isinstance(verdict, Found):
         if _is_guess(live, verdict):  # at once, for a neighbour's search may be answered before our row is valid
-            lane.neighbours.ids[verdict.tracking_id] = lane.parts.clock.now_ms()
+            lane.neighbours.ids[verdict.tracking_id.casefold()] = lane.parts.clock.now_ms()
         counts.words(lane.parts.metrics, verdict.report)
         await lane.settle(live, Proven(verdict.tracking_id, verdict.attempt or 0, verdict.report))
         for duplicate in verdict.duplicates:

@@ -31,7 +31,7 @@ def ids_of(flow: Flow) -> dict[str, int]:
     """The ids under which the flow stands at the provider, audited second acceptances too → time of acceptance; none where labels tell."""
     if flow.facts.labelled:
         return {}
-    return {tracking_id: flow.accepted_at_ms or 0 for tracking_id in (flow.tracking_id, *flow.duplicates) if tracking_id}
+    return {tracking_id.casefold(): flow.accepted_at_ms or 0 for tracking_id in (flow.tracking_id, *flow.duplicates) if tracking_id}
 
 
 Phone = tuple[bytes | None, bool]
@@ -46,7 +46,7 @@ class Neighbours:
     """What this lane knows of its flows without a visible label, finished ones too: a search for one of them may meet another's."""
 
     def __init__(self, answer_ms: int) -> None:
-        self.ids: dict[str, int] = {}  # tracking id → time of acceptance
+        self.ids: dict[str, int] = {}  # tracking id, in lower case → time of acceptance
         self._answer_ms = answer_ms  # how long after a POST it may still be accepted
         self._lost: dict[Phone, dict[str, int]] = {}  # flows that ended in doubt, each with the time until when it may have been accepted
 
@@ -65,7 +65,7 @@ class Neighbours:
 
     def owns(self, tracking_id: str) -> bool:
         """A flow of this lane is known to have this id."""
-        return tracking_id in self.ids
+        return tracking_id.casefold() in self.ids
 
     def may_be_lost(self, facts: Facts, since_ms: int) -> bool:
         """Another flow to this phone ended in doubt, and may have been accepted since: an id that nobody owns may be that one's."""

@@ -234,6 +234,15 @@ def test_a_second_acceptance_is_a_duplicate() -> None:
     assert advance(after, Reported(FlowReport("t2", FlowStatus.FAILED), Origin.CALLBACK, 2), NOW) is after
 
 
+def test_an_id_is_the_same_in_other_letters() -> None:
+    """UUIDs: a callback in capitals is news of the same flow, whose first spelling stays; nor is a duplicate told twice."""
+    after = advance(ACCEPTED, Reported(FlowReport("T1", FlowStatus.SUCCEEDED), Origin.CALLBACK, 1), NOW)
+    assert (after.tracking_id, after.duplicates, after.finished) == ("t1", (), True)
+    assert advance(ACCEPTED, Proven("T1", 1, None), NOW) is ACCEPTED
+    twice = advance(ACCEPTED, Proven("t2", 2, None), NOW)
+    assert advance(twice, Proven("T2", 2, None), NOW) is twice
+
+
 def test_a_poll_asks_by_id_so_another_id_in_its_answer_is_no_duplicate() -> None:
     """Attempt 0: asked by tracking id."""
     after = advance(ACCEPTED, Reported(FlowReport("T1", FlowStatus.SUCCEEDED), Origin.POLL), NOW)

@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from connector.core import rows
 from connector.core.documents import parse_flow
 from connector.core.flow import Flow, Silent, advance
-from connector.core.model import Accepted, Api, Channel, FlowReport, FlowStatus, Origin, StepReport, StepStatus
+from connector.core.model import Accepted, Api, Channel, Doubt, FlowReport, FlowStatus, Origin, StepReport, StepStatus
 from connector.core.moves import Intended, Reported
 from connector.core.progress import FlowProgress
+from connector.core.timeline import took
 from connector.core.words import STANDING
 from tests.unit.flows import NOW, facts
 from tests.unit.routee_samples import sample
@@ -319,3 +320,41 @@ def test_foreign_times_are_refused(times: list[object]) -> None:
     """A row that another hand wrote is not read as progress."""
     with pytest.raises(ValueError, match="compact progress"):
         FlowProgress.from_compact(["oS3", "1vD", 2], times)
+
+
+def test_a_clock_that_was_set_back_makes_no_negative_time() -> None:
+    """Posted, then an hour set back: acceptance, the step's end, delivery and what was observed are not before the POST."""
+    back = NOW - 3_600_000
+    flow = advance(advance(Flow(facts()), Intended(), POSTED), Accepted("t1", 200, None), back)
+    flow = told(flow, doc(SUCCEEDED, replace(SMS, updated_at_ms=None), VIBER), back + 1000)
+    _, send = flow.pending[0]
+    assert min(send.body["settled_at"], *(body[name] for body in statuses(flow) for name in ("accepted_at", "observed_at"))) == POSTED
+    assert {body["step"]["ended_at"] for body in statuses(flow)[1:]} == {statuses(flow)[-1]["delivered_at"]} == {POSTED}
+
+
+def test_a_send_tells_when_the_attempt_was_posted_that_was_accepted() -> None:
+    """A doubt is sent again, then the first attempt turns out to have arrived: send and status tell the first one's time."""
+    flow = advance(advance(Flow(facts()), Intended(), NOW), Doubt("timeout"), NOW + 10_000)
+    flow = told(advance(flow, Intended(), NOW + 130_000), doc(GOING), NOW + 131_000)
+    assert [event.body["sent_at"] for _, event in flow.pending] == [NOW, NOW]
+
+
+def test_a_late_delivery_does_not_open_a_flow_again() -> None:
+    """OTP: failed, with a step that was never heard of again; then the other one arrived after all. Its end was told: no poll."""
+    waiting = StepReport(2, Channel.SMS, StepStatus.QUEUED, "queued")
+    flow = told(taken(Api.OTP), doc(FAILED, VIBER, waiting))
+    flow = told(flow, doc(SUCCEEDED, replace(VIBER, status=StepStatus.DELIVERED), waiting))
+    assert flow.finished
+    assert advance(flow, Silent(), NOW + 10**7) is flow
+    assert [(body["status"], body["correction"]) for body in statuses(flow)[-1:]] == [("SUCCEEDED", True)]
+
+
+def test_two_steps_of_one_channel_have_a_time_each() -> None:
+    """Both SMS failed alike: neither hides the other."""
+    steps = [StepReport(order, Channel.SMS, StepStatus.UNDELIVERED, "Undelivered", updated_at_ms=NOW + order * 1000) for order in (1, 2)]
+    flow = told(taken(), doc(FAILED, *steps))
+    assert {one.what: one.ms for one in took(flow)} == {
+        "accepted": 500,
+        "sms UNDELIVERED (step 1)": 1000,
+        "sms UNDELIVERED (step 2)": 2000,
+    }
