@@ -17,6 +17,7 @@ from contextlib import AsyncExitStack
 from typing import Literal, TypeVar
 
 from connector import __version__, wiring
+from connector.adapters import open_files
 from connector.adapters.callback_codec import decode_callback, encode_callback
 from connector.adapters.clock import SystemClock
 from connector.adapters.encode import EventEncoder
@@ -118,6 +119,7 @@ class Connector:
             routee=settings.routee.base_url,
             admin=settings.admin.listen,
             callbacks=settings.callbacks.listen if settings.callbacks.public_url else None,
+            open_files=open_files.limit(),
         )
         log.debug("settings", **dotted(redacted(settings)))
 
@@ -255,6 +257,7 @@ async def run(settings: Settings, role: Role) -> int:
     if problems := unenforced(settings, rules):
         raise ConfigError(problems)
     wiring.rest_collector()
+    open_files.raise_limit()
     connector = Connector(settings, role, rules)
 
     def stop() -> None:

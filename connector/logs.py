@@ -22,7 +22,7 @@ Format = Literal["json", "console"]
 
 EVENTS: Final[Mapping[str, str]] = {
     # process
-    "starting": "the process begins: version, role, group, topics, version of the rules, addresses",
+    "starting": "the process begins: version, role, group, topics, version of the rules, addresses, how many files may be open",
     "settings": "debug: every setting in force (secrets masked)",
     "ready": "everything is open; lanes come as the group assigns them",
     "stopping": "a stop was asked for (signal): intake ends, lanes drain",

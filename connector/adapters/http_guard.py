@@ -1,4 +1,4 @@
-"""uvicorn's connection with the bounds it lacks: a request's head has a deadline and a size, connections have a number."""
+"""uvicorn's connection with the bounds it lacks: one request at a time, a deadline and a size for its head, a number of connections."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import asyncio
 from dataclasses import dataclass
 from typing import ClassVar
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+_CONNECT = b"CONNECT"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,44 +25,104 @@ class Limits:
 
 
 class GuardedProtocol(HttpToolsProtocol):
-    """One connection. A head that is late or too large ends it without an answer, as does one connection too many."""
+    """One connection. A head that is late or too large ends it without an answer.
+
+    A request sent before the one ahead of it was answered is not read: the answer to that one is the connection's last, and HTTP has the
+    caller repeat what was not answered. Else a quarter of a megabyte of tiny requests would be 14,000 tasks before the first is refused.
+
+    At one connection too many, the oldest that never brought a whole head is ended (the new one, where all have): whoever has something
+    to say says it at once, and nobody keeps callers out by holding connections open.
+    """
 
     limits: ClassVar[Limits] = Limits()
+    strangers: ClassVar[dict[GuardedProtocol, None]] = {}  # of one server: connections without a whole head so far, oldest first
     _deadline: asyncio.TimerHandle | None = None
     _head_bytes = 0
+    _deaf = False  # what still comes is not read
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Wait for the first head, or refuse."""
+        """Wait for the first head, where need be in somebody else's place."""
         super().connection_made(transport)
         self.access_log = False  # a callback's path is a capability
+        self._await_head()
+        self.strangers[self] = None
         if len(self.connections) > self.limits.connections:
-            transport.abort()
-        else:
-            self._await_head()
+            oldest = next(iter(self.strangers))
+            del self.strangers[oldest]
+            oldest.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Let go of the deadline."""
         self._head_done()
+        self.strangers.pop(self, None)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Count what belongs to a head still coming."""
+        """Read on. Whatever comes while nothing is being answered belongs to a head, a mere line break, too, and has its deadline."""
+        if self._deaf:
+            return
+        self._unset_keepalive_if_required()
+        if self._deadline is None and not self._answering:
+            self._await_head()
         if self._deadline is not None:
             self._head_bytes += len(data)
-        super().data_received(data)
+        try:
+            self._read(data)
+        except httptools.HttpParserError:
+            if not self._deaf:
+                self._deaf = True
+                self.send_400_response("Invalid HTTP request received.")
         if self._deadline is not None and self._head_bytes > self.limits.head_bytes:
             self.transport.abort()
 
     def on_message_begin(self) -> None:
-        """Start the deadline of this head (of the first one it already runs since the connection stands)."""
+        """Begin a request, unless the one before is still being answered. Raises ValueError, which stops the parser."""
+        if self._answering:
+            self._hear_no_more()
+            raise ValueError("not yet")
         super().on_message_begin()
-        if self._deadline is None:
-            self._await_head()
 
     def on_headers_complete(self) -> None:
         """Stop the deadline: the application guards the body."""
-        self._head_done()
-        super().on_headers_complete()
+        if not self._to_be_read_anew:
+            self._head_done()
+            self.strangers.pop(self, None)
+            super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """The body is whole."""
+        if not self._to_be_read_anew:
+            super().on_message_complete()
+
+    @property
+    def _answering(self) -> bool:
+        return not getattr(self.cycle, "response_complete", True)  # there is none before the first request
+
+    @property
+    def _to_be_read_anew(self) -> bool:
+        return bool(self.parser.should_upgrade()) and self.parser.get_method() != _CONNECT
+
+    def _read(self, data: bytes) -> None:
+        """Parse. A request that would upgrade is read again without that wish, as HTTP allows: the parser gives no body of such a one."""
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            if self._to_be_read_anew:
+                head, behind = self._head_without_upgrade(), upgrade.args[0]
+                self.parser = httptools.HttpRequestParser(self)
+                self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's own
+                self.parser.feed_data(head + data[behind:])
+            else:  # what is behind CONNECT is no HTTP
+                self._hear_no_more()
+
+    def _head_without_upgrade(self) -> bytes:
+        first = b"%s %s HTTP/%s" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())
+        headers = (b"%s: %s" % header for header in self.headers if header[0] != b"upgrade")
+        return b"\r\n".join([first, *headers, b"", b""])
+
+    def _hear_no_more(self) -> None:
+        self._deaf = True
+        self.cycle.keep_alive = False
 
     def _await_head(self) -> None:
         self._head_bytes = 0
@@ -72,5 +135,5 @@ class GuardedProtocol(HttpToolsProtocol):
 
 
 def guarded(limits: Limits) -> type[GuardedProtocol]:
-    """The protocol with these limits."""
-    return type("GuardedProtocol", (GuardedProtocol,), {"limits": limits})
+    """The protocol of one server with these limits."""
+    return type("GuardedProtocol", (GuardedProtocol,), {"limits": limits, "strangers": {}})

@@ -6,6 +6,7 @@ import asyncio
 import re
 import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import orjson
@@ -16,6 +17,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from connector.adapters import open_files
 from connector.adapters.http_guard import Limits, guarded
 from connector.core.capability import PATH
 from connector.errors import ConfigError, Problem
@@ -24,7 +26,7 @@ from connector.metrics import Metrics
 
 _LOG = get_logger(__name__)
 _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-_CALL = re.compile(re.escape(PATH) + r"/(?P<kid>[^/]+)/(?P<token>[^/]+)")
+_CALL = re.compile(re.escape(PATH) + r"/(?P<kid>[^/]+)/(?P<token>[^/]+)\Z")
 _EMPTY = [(b"content-length", b"0")]
 _LAST = [*_EMPTY, (b"connection", b"close")]
 _BACKLOG = 1_024
@@ -42,7 +44,9 @@ class Receiver(Protocol):
 
 
 def callbacks_app(receiver: Receiver, limits: Limits | None = None) -> ASGIApp:
-    """``POST /callbacks/v1/{kid}/{token}``; everything else is asked about as a forged call, and gets the same empty 404 at the same cost.
+    """``POST …/callbacks/v1/{kid}/{token}``; everything else is asked about as a forged call, and gets the same empty 404 at the same cost.
+
+    Before ``/callbacks`` may stand the path of ``callbacks.public_url``, or any other: a proxy takes it away or does not.
 
     Every refusal ends the connection, and so does a body that was not read to its end. The content type is not asked for: the signed
     path is the proof, and a genuine call must not be lost for a header that the contract does not name.
@@ -52,7 +56,7 @@ def callbacks_app(receiver: Receiver, limits: Limits | None = None) -> ASGIApp:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
-        called = _CALL.fullmatch(scope["path"]) if scope["method"] == "POST" else None
+        called = _CALL.search(scope["path"]) if scope["method"] == "POST" else None
         kid, token = called.group("kid", "token") if called else ("", "")
         body = _Body(receive, bounds)
         status = await receiver.receive(kid, token, scope["client"][0] if scope.get("client") else "", body.read)
@@ -154,6 +158,7 @@ class HttpServer:
         self._host, self._port = host.strip("[]"), int(port)
         self._setting = setting
         bounds = limits or Limits()
+        bounds = replace(bounds, connections=open_files.affordable(bounds.connections))
         self._config = uvicorn.Config(
             app,
             http=guarded(bounds),
@@ -166,7 +171,7 @@ class HttpServer:
             server_header=False,
             date_header=False,
             timeout_keep_alive=bounds.keep_alive_s,
-            backlog=_BACKLOG,
+            backlog=min(_BACKLOG, bounds.connections),  # so many are taken in one turn of the loop
         )
         self._server = uvicorn.Server(self._config)
         self._socket: socket.socket | None = None

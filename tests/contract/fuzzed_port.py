@@ -86,6 +86,7 @@ class Port:
         answers = b""
         with socket.create_connection(self.address, timeout=_PATIENCE_S) as connection:
             until = time.monotonic() + _PATIENCE_S
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # pieces stay pieces
             try:
                 for piece in pieces:
                     connection.sendall(piece)

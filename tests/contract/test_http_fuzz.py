@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Iterator
@@ -151,6 +152,46 @@ def test_chunked_bodies(port: Port, genuine: bool, size: int, parts: list[bytes]
     path = GENUINE[0] if genuine else f"{PATH}/k/t"
     [status] = check(port, request(path=path, headers=b"transfer-encoding: chunked\r\n", body=chunks))
     assert status in ({200} if genuine else {404, 429})
+
+
+ODD_BUT_WHOLE = st.lists(
+    st.sampled_from(
+        [
+            b"Upgrade: h2c\r\nConnection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAMAAABk",
+            b"connection: upgrade\r\nupgrade: websocket",
+            b"upgrade: TLS/1.0",
+            b"connection: close",
+            b"Connection: keep-alive",
+            b"Expect: 100-continue",
+            b"content-type: text/html",
+            b"x-name: \xe9",
+        ]
+    ),
+    max_size=4,
+).map(lambda lines: b"".join(line + b"\r\n" for line in lines))
+
+
+@FUZZ
+@given(
+    said=st.text("abcdef0123456789-", min_size=1, max_size=36),
+    headers=ODD_BUT_WHOLE,
+    chunked=st.booleans(),
+    version=st.sampled_from([b"1.0", b"1.1"]),
+    cuts=st.lists(st.integers(0, 700), max_size=4),
+    behind=st.sampled_from([b"", b"\r\n", b"GET / HTTP/1.1\r\n\r\n", b"\0"]),
+)
+def test_what_is_answered_200_is_what_is_kept(
+    port: Port, said: str, headers: bytes, chunked: bool, version: bytes, cuts: list[int], behind: bytes
+) -> None:
+    """A whole genuine call in odd clothes, in however many pieces, whatever comes behind it: its own words are in Kafka."""
+    body = json.dumps({"trackingId": said}).encode()
+    if chunked and version == b"1.1":
+        headers, body = headers + b"transfer-encoding: chunked\r\n", b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
+    whole = request(path=GENUINE[0], headers=headers, body=body).replace(b"HTTP/1.1", b"HTTP/" + version, 1) + behind
+    places = [0, *sorted(cuts), len(whole)]
+    answers = check(port, *(whole[start:end] for start, end in itertools.pairwise(places)))
+    assert answers[:1] in ([200], [])  # none: what came behind was not read, and its reset took the answer away
+    assert port.log.kept[-1].report.tracking_id == said
 
 
 JSON = st.recursive(

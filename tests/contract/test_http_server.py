@@ -173,18 +173,89 @@ async def test_a_second_head_has_a_deadline_too() -> None:
         writer.close()
 
 
-async def test_connections_are_bounded() -> None:
-    """One connection too many is ended; the others go on."""
-    limits = Limits(connections=3)
-    async with serving(callbacks_app(Recorder()), limits) as (server, _):
-        held = [await asyncio.open_connection(*server.address) for _ in range(3)]
+async def test_a_line_break_is_a_late_head_too() -> None:
+    """After an answer a mere line break ends the pause, but no connection lives on by it: the next head has its deadline from there."""
+    limits = Limits(head_s=0.05, keep_alive_s=60)
+    async with serving(callbacks_app(Recorder(), limits), limits) as (server, _):
         reader, writer = await asyncio.open_connection(*server.address)
+        writer.write(f"POST {PATH} HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n".encode())
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
+        writer.write(b"\r\n")
         assert await ended(reader) == b""
         writer.close()
-        held[0][1].write(f"POST {PATH} HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n".encode())
-        assert (await held[0][0].readline()).startswith(b"HTTP/1.1 200")
-        for _, other in held:
-            other.close()
+
+
+async def test_a_request_sent_before_the_answer_is_not_read() -> None:
+    """Of a thousand requests in one piece, one is asked about and answered, and its answer is the last: the others cost nothing."""
+    receiver = Recorder()
+    call = f"POST {PATH} HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n{{}}".encode()
+    async with serving(callbacks_app(receiver)) as (server, _):
+        reader, writer = await asyncio.open_connection(*server.address)
+        writer.write(call + b"GET / HTTP/1.1\r\n\r\n" * 1_000)
+        answers = await ended(reader)
+        assert (answers.count(b"HTTP/1.1"), answers[:12], b"connection: close" in answers) == (1, b"HTTP/1.1 200", True)
+        writer.close()
+    assert [body for _, _, _, body in receiver.calls] == [b"{}"]
+
+
+UPGRADES = {
+    "h2c": "Connection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABk\r\nUpgrade: h2c\r\n",
+    "websocket": "Upgrade: websocket\r\nconnection: keep-alive, Upgrade\r\n",
+    "two": "upgrade: h2c\r\nUpgrade: tls/1.0\r\nConnection: upgrade\r\n",
+}
+
+
+@pytest.mark.parametrize("headers", UPGRADES.values(), ids=UPGRADES)
+@pytest.mark.parametrize("framing", ["content-length: 8", "transfer-encoding: chunked"])
+@pytest.mark.parametrize("together", [True, False], ids=["together", "apart"])
+async def test_a_call_that_would_upgrade_is_taken_with_its_body(headers: str, framing: str, together: bool) -> None:
+    """Some clients ask for HTTP/2 in every call. What is answered 200 was read whole, and the connection goes on as HTTP/1.1."""
+    receiver = Recorder()
+    body = b'{"a": 1}' if "length" in framing else b'8\r\n{"a": 1}\r\n0\r\n\r\n'
+    head = f"POST {PATH} HTTP/1.1\r\nhost: x\r\n{headers}{framing}\r\n\r\n".encode()
+    async with serving(callbacks_app(receiver)) as (server, _):
+        reader, writer = await asyncio.open_connection(*server.address)
+        for _ in range(2):
+            receiver.entered.clear()
+            writer.write(head + body if together else head)
+            await receiver.entered.wait()
+            writer.write(b"" if together else body)
+            answer = await reader.readuntil(b"\r\n\r\n")
+            assert (answer[:12], b"close" in answer) == (b"HTTP/1.1 200", False)
+        writer.close()
+    assert receiver.calls == [("kid", "token", "127.0.0.1", b'{"a": 1}')] * 2
+
+
+async def test_a_path_before_ours_is_let_be() -> None:
+    """``callbacks.public_url`` may have a path of its own, which a proxy takes away or not."""
+    receiver = Recorder()
+    async with serving(callbacks_app(receiver)) as (_, client):
+        for before in ("/routee", "/a/b"):
+            await client.post(before + PATH)
+        await client.post(f"/routee{PATH}/more")
+        await client.post(f"/routee{PATH}%0A")
+    assert [call[:2] for call in receiver.calls] == [("kid", "token"), ("kid", "token"), ("", ""), ("kid", "token\n")]
+
+
+async def test_the_oldest_connection_without_a_head_makes_room() -> None:
+    """At one connection too many, the oldest that never said anything is ended: a caller comes in, and who has called before stays."""
+    limits = Limits(connections=3)
+    call = f"POST {PATH} HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n".encode()
+    async with serving(callbacks_app(Recorder()), limits) as (server, _):
+        proven = await asyncio.open_connection(*server.address)
+        proven[1].write(call)
+        assert (await proven[0].readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
+        oldest = await asyncio.open_connection(*server.address)
+        younger = await asyncio.open_connection(*server.address)
+        newest = await asyncio.open_connection(*server.address)
+        assert await ended(oldest[0]) == b""
+        for reader, writer in (proven, younger, newest):
+            writer.write(call)
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
+        late = await asyncio.open_connection(*server.address)
+        assert await ended(late[0]) == b"", "all have proven themselves: the new one waits outside"
+        for _, writer in (proven, oldest, younger, newest, late):
+            writer.close()
 
 
 async def test_an_endless_body_ends_the_connection() -> None:
