@@ -172,9 +172,13 @@ class Polling(_Section):
 class Callbacks(_Section):
     """The public port that Routee calls."""
 
-    public_url: Url | None = _default(None, "https://hooks.example.com ; null: no callbacks, polls only")
+    public_url: Url | None = _default(
+        None, "https://hooks.example.com, also with a path, which a proxy may take away or not; null: no callbacks, polls only"
+    )
     listen: Listen = _default("0.0.0.0:8080", "address of the public port")
-    secrets: tuple[Secret, ...] = _default((), "HMAC keys, newest first, each of 32 bytes or more; `secrets_file`: one per line")
+    secrets: tuple[Secret, ...] = _default(
+        (), "HMAC keys of 32 bytes or more; the first signs, all are good; `secrets_file`: one per line. To change: README, Operations"
+    )
 
     @property
     def keys(self) -> tuple[bytes, ...]:
