@@ -178,6 +178,8 @@ def read(consumer: Consumer, topics: Mapping[str, str], since_ms: int | None) ->
         if message is None:
             raise KafkaException(KafkaError(KafkaError.REQUEST_TIMED_OUT, "no answer from the broker"))
         error, topic = message.error(), message.topic() or ""
+        if error is None and message.timestamp()[1] < (since_ms or 0):
+            continue
         if error is None:
             yield topics[topic], header(message, "failover.id"), decode(message.value() or b"", topics[topic])
         elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - librdkafka's own codes have no other name
@@ -195,11 +197,12 @@ def partitions(consumer: Consumer, topic: str) -> Sequence[int]:
 
 
 def begin(consumer: Consumer, place: TopicPartition, since_ms: int | None) -> TopicPartition:
-    """Where to read from: the first event at or after the time; behind the end where there is none."""
-    if since_ms is None:
-        return TopicPartition(place.topic, place.partition, consumer.get_watermark_offsets(place, PATIENCE_S)[0])
-    (found,) = consumer.offsets_for_times([TopicPartition(place.topic, place.partition, since_ms)], PATIENCE_S)
-    return found if found.offset >= 0 else TopicPartition(place.topic, place.partition, end_of(consumer, place))
+    """Where to read from: the first event at or after the time; from the first one where the broker cannot tell (as the demo's)."""
+    if since_ms is not None:
+        (found,) = consumer.offsets_for_times([TopicPartition(place.topic, place.partition, since_ms)], PATIENCE_S)
+        if found.offset >= 0:
+            return found
+    return TopicPartition(place.topic, place.partition, consumer.get_watermark_offsets(place, PATIENCE_S)[0])
 
 
 def end_of(consumer: Consumer, place: TopicPartition) -> int:

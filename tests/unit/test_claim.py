@@ -416,6 +416,13 @@ def test_settled_is_decided_valid_and_covered(state: State, void: bool, offset: 
     assert Folded(offset, key, value, rows.head_of(value), void).settled(journal) is settled
 
 
+def test_the_row_that_stands_says_the_whole_flow() -> None:
+    """Decoded with the head that was read before."""
+    flow = Flow(facts(), State.PARKED, due_ms=7)
+    key, value = rows.flow_row(flow, 3, 1)
+    assert Folded(4, key, value, rows.head_of(value)).flow == flow
+
+
 @pytest.mark.parametrize("epoch", [3, 4, 99])
 def test_a_row_whose_epoch_is_not_before_it_is_refused(epoch: int) -> None:
     """Mirrored or restored: another log's offsets. The text names the remedy."""

@@ -183,3 +183,11 @@ def test_rows_that_come_while_it_forgets_stay(monkeypatch: pytest.MonkeyPatch) -
             number += 1
     assert len(index) == number - 5_000
     assert all(index.find(numbered(one)) == ([one] if one >= 5_000 else []) for one in range(number))
+
+
+@pytest.mark.parametrize("buckets", [1, 2, 3, 5, 8])
+def test_many_at_once_are_found_again(buckets: int) -> None:
+    """However many buckets were made beforehand, one that is told apart by a bit more included."""
+    index, count = SettledIndex(buckets * 512), 400
+    index.extend(array("Q", [short(numbered(number)) for number in range(count)]), array("Q", range(count)))
+    assert [index.find(numbered(number)) for number in range(count)] == [[number] for number in range(count)]
