@@ -26,7 +26,7 @@ import orjson
 from confluent_kafka import Consumer, Message, TopicPartition
 
 from connector.simulator import recipient_for
-from tests.acceptance.crew import Crew, Event
+from tests.acceptance.crew import RULES, Crew, Event
 from tests.chaos.gather import read_ledger, read_statuses
 from tests.kafka import Broker, NoBroker, own_broker
 from tests.proof.endings import Truth, broken
@@ -34,34 +34,6 @@ from tests.proof.facts import StatusSeen
 
 MISCHIEF: Final = {"callback_duplicate": 0.1, "callback_reorder": 0.2, "callback_late": 0.05, "callback_loss": 0.2}
 TARGETS: Final = {"callbacks": 0.10, "polls only": 0.50}
-RULES: Final = """
-rules:
-  - name: login-code
-    match: {type: auth.login_code}
-    steps:
-      - viber_otp:
-          sender: 6c1c7f0e-7f43-4a6e-9d0e-3f2a1f1d9b10
-          template: 0aac888f-2ee2-4112-9659-1755a951966a
-          pin: "{{ data.code }}"
-          ttl: 5s
-      - sms: {from: ACME, body: "Your code is {{ data.code }}", ttl: 10s}
-  - name: order-shipped
-    match: {type: order.shipped}
-    steps:
-      - viber:
-          sender: 6c1c7f0e-7f43-4a6e-9d0e-3f2a1f1d9b10
-          template: 1b6a4b43-4b7e-4a11-8a43-2f0d7d6c1e55
-          lang: en
-          params: {id: "{{ data.order_id }}"}
-          ttl: 30s
-      - sms: {from: ACME, body: "Order {{ data.order_id }} has shipped", ttl: 1m}
-  - name: flash-sale
-    match: {type: campaign.flash_sale}
-    class: marketing
-    steps:
-      - viber: {sender: 6c1c7f0e-7f43-4a6e-9d0e-3f2a1f1d9b10, text: "50 % off today", ttl: 30s}
-      - sms: {from: ACME, body: "50 % off today", ttl: 1m}
-"""
 _TYPES: Final = ("auth.login_code", "order.shipped", "order.shipped", "campaign.flash_sale", "campaign.flash_sale")
 _STORIES: Final = ("viber_ok", "viber_ok", "viber_ok", "viber_expired_sms_ok", "all_fail", "seen_after_delivered")
 _TIME_SCALE: Final = 60.0
