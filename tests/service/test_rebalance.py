@@ -260,6 +260,9 @@ async def test_a_keeper_that_does_not_end_holds_its_lane_up_for_a_while_only(wor
     await world.clock.advance(3)
     assert process.intake.keepers[LANE].state == "running"
     await world.clock.advance(600)
+    assert LANE in process.feed.position  # what the old one lets go of, now that it ends, is the new one's
+    await process.put(world.record(), seconds=5)
+    assert world.outcomes() == [("ACCEPTED", None)]
     await process.stop()
 
 
@@ -525,14 +528,19 @@ async def test_a_late_release_leaves_a_lane_that_came_back_flowing(world: World,
     await process.kill()
 
 
-async def test_an_old_keeper_takes_neither_input_nor_callbacks_away(world: World) -> None:
-    """An adoption that waits for the registry hears no stop; its keeper outlasts the patience of the next one of this process."""
+async def waiting_for_the_registry(world: World) -> Process:
+    """In the middle of an adoption: an inherited output needs its recipient, and no record can be decoded."""
     first = await Process(world).start()
     first.outbox.held = True
     await first.put(world.record(), seconds=1)
     await first.kill()
     world.decoder.unreachable = True
-    second = await Process(world).start()
+    return await Process(world).start()
+
+
+async def test_an_old_keeper_takes_neither_input_nor_callbacks_away(world: World) -> None:
+    """An adoption that waits for the registry is given up when the lane is taken away, and the lane is served when it comes back."""
+    second = await waiting_for_the_registry(world)
     second.source.revoke(LANE)
     await world.clock.advance(17)
     second.source.lose(LANE)
@@ -551,12 +559,7 @@ async def test_an_old_keeper_takes_neither_input_nor_callbacks_away(world: World
 
 async def test_a_stop_ends_an_adoption_that_waits_for_the_registry(world: World) -> None:
     """Nothing has begun, so nothing is waited for."""
-    first = await Process(world).start()
-    first.outbox.held = True
-    await first.put(world.record(), seconds=1)
-    await first.kill()
-    world.decoder.unreachable = True
-    second = await Process(world).start()
+    second = await waiting_for_the_registry(world)
     stopping = asyncio.create_task(second.intake.stop(5.0))
     await world.clock.advance(300)
     ended = stopping.done()
