@@ -63,6 +63,7 @@ class Throttle:
         self._probing: set[Breaker] = set()
         self._told_unreachable = -_TELL_S
         self._results: deque[tuple[float, bool]] = deque()
+        self._bad = 0  # of them
         metrics.in_flight_limit.set(max_in_flight)
         for kind in Breaker:
             metrics.breaker_state.labels(kind.value).set(0)
@@ -117,9 +118,10 @@ class Throttle:
                 self.close(Breaker.PROVIDER)
             return
         self._results.append((now, bad))
-        while self._results and self._results[0][0] < now - _WINDOW_S:
-            self._results.popleft()
-        if len(self._results) >= _WINDOW_MIN and 2 * sum(failed for _, failed in self._results) >= len(self._results):
+        self._bad += bad
+        while self._results[0][0] < now - _WINDOW_S:
+            self._bad -= self._results.popleft()[1]
+        if len(self._results) >= _WINDOW_MIN and 2 * self._bad >= len(self._results):
             self.open(Breaker.PROVIDER)
 
     def open(self, kind: Breaker) -> None:
@@ -128,6 +130,7 @@ class Throttle:
             log.error("breaker_opened", breaker=kind.value)
         self._open[kind] = self._clock.boot() + self._probe_s
         self._results.clear()
+        self._bad = 0
         self._metrics.breaker_state.labels(kind.value).set(2)
 
     def close(self, kind: Breaker) -> None:

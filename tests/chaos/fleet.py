@@ -230,7 +230,9 @@ class Fleet(Crew):
         self.broker_busy.clear()
 
     def _spawn(self, name: str, arguments: list[str]) -> subprocess.Popen[bytes]:
-        environ = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONPATH": str(ROOT)}
+        # Compiled once, as in an installed package: a worker that is killed every few seconds would spend its life compiling.
+        environ = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONPATH": str(ROOT), "PYTHONPYCACHEPREFIX": str(self.folder / "compiled")}
+        environ.pop("PYTHONDONTWRITEBYTECODE", None)
         command = [sys.executable, "-m", "tests.chaos.worker", *arguments]
         with (self.folder / f"{name}.log").open("ab") as log:
             # A session of its own: Ctrl-C is the driver's alone, which then takes everything down.
