@@ -124,7 +124,8 @@ def not_found(name: str, looked: Looked, group: str, window_ms: int) -> str:
 def listed(shown: int, count: int, looked: Looked) -> str:
     """The line below a list."""
     which = f"{shown} of {count} flows, the oldest" if shown < count else f"{count} flows" if count != 1 else "1 flow"
-    return f"{which}; looked at {_where(looked)}\n"
+    hint = "" if count else "; --state accepted shows those that have ended, too"
+    return f"{which}; looked at {_where(looked)}{hint}\n"
 
 
 def _where(looked: Looked) -> str:

@@ -199,5 +199,7 @@ def test_a_list_says_how_much_of_it_is_shown() -> None:
     assert listed(1, 1, LOOKED).startswith("1 flow; looked at 58 flows")
     assert listed(2, 2, LOOKED).startswith("2 flows; ")
     assert listed(50, 99, LOOKED).startswith("50 of 99 flows, the oldest; ")
+    assert "--state" in listed(0, 0, LOOKED)
+    assert "--state" not in listed(1, 1, LOOKED)
     refused = replace(LOOKED, refused=((LaneId("notifications", 3), "no journal"),))
     assert looked_json(refused)["refused"] == [{"lane": "notifications/3", "reason": "no journal"}]
