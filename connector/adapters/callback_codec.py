@@ -28,7 +28,10 @@ class MalformedCallback(ValueError):
 
 
 def encode_callback(callback: Callback) -> bytes:
-    """The callback without any phone: ``report.recipients`` stay behind, and of labels all but the ids of flows and attempts."""
+    """The callback without any phone: ``report.recipients`` stay behind, of labels all but the ids of flows and attempts.
+
+    So do template ids, and a kind of flow that is no word: what a provider's field holds is its affair, and no lane asks for them.
+    """
     return avro.schema("callback").single_object(
         {
             "topic": callback.lane.topic,
@@ -118,11 +121,11 @@ def _report_body(report: FlowReport) -> dict[str, object]:
             }
             for step in report.steps
         ],
-        "flow_kind": report.flow_kind,
+        "flow_kind": report.flow_kind if report.flow_kind and report.flow_kind.isalpha() else None,
         "created_at": micros(report.created_at_ms),
         "updated_at": micros(report.updated_at_ms),
         "labels": _our_labels(report.labels),
-        "signature": list(report.signature),
+        "signature": [word.partition(":")[0] for word in report.signature],
         "unknown_words": list(report.unknown_words),
         "raw_status": report.raw_status,
     }

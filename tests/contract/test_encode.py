@@ -21,6 +21,7 @@ from connector.adapters.avro import SINGLE_OBJECT, SINGLE_OBJECT_HEADER, Schema,
 from connector.adapters.callback_codec import MalformedCallback, decode_callback, encode_callback
 from connector.adapters.encode import EventEncoder, Output, Privacy, decode_event, mask
 from connector.adapters.registry import SchemaRegistry
+from connector.core.documents import parse_flow
 from connector.core.events import send_event, status_event
 from connector.core.model import Api, Channel, FlowReport, FlowStatus, MessageClass, Origin, OutputEvent, StepReport, StepStatus
 from connector.errors import Undecodable
@@ -210,6 +211,17 @@ def test_of_a_label_only_ids_go_through_the_callbacks_topic(label: str, kept: li
     value = encode_callback(Callback(LaneId("n", 0), FLOW, b"0" * 16, 1, NOW_MS, replace(REPORT, labels=(label, label))))
     assert b"6912345678" not in value
     assert list(decode_callback(value).report.labels) == kept
+
+
+@pytest.mark.parametrize("said", ["PIN 482913 for +306912345678", "+306912345678", "482913"])
+def test_what_stands_in_a_word_of_the_provider_stays_out_of_the_callbacks_topic(said: str) -> None:
+    """The flow's kind and the steps' template ids are any text: a phone or a PIN in them goes no further (nor into a dead letter)."""
+    step = {"type": "Viber", "order": 1, "status": {"name": "Sent"}}
+    for place in ({"templateId": said}, {"template_id": said}, {"body": {"templateId": said}}):
+        report = parse_flow({"trackingId": "t", "status": "InProgress", "flowKind": said, "messages": [step | place]})
+        assert report is not None
+        value = encode_callback(Callback(LaneId("n", 0), FLOW, b"0" * 16, 1, NOW_MS, report))
+        assert not any(secret in value for secret in (b"6912345678", b"482913", b"PIN"))
 
 
 @pytest.mark.parametrize(
