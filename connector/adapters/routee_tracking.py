@@ -28,6 +28,7 @@ _AUTH = frozenset({401, 403})
 _THROTTLED = frozenset({425, 429})
 _FEWEST_DIGITS = 8  # a shorter phone is masked or nonsense: it tells nobody apart
 _MINUTE_MS = 60_000
+_NO_FILTERS: Final = (b"[]", b"{}")
 
 Query = Mapping[str, str | int]
 
@@ -71,6 +72,7 @@ class RouteeTracking:
 
     def __init__(self, reads: RouteeReads) -> None:
         self._reads = reads
+        self._unfiltered = _NO_FILTERS  # the container that was taken last comes first: a page costs one request
 
     async def flow(self, api: Api, tracking_id: str) -> FlowReport | Unanswered:
         """The flow's present state (Routee's documentation: tracking, OTP tracking)."""
@@ -104,11 +106,14 @@ class RouteeTracking:
         return tuple(flow for flow in found if flow.created_at_ms is None or since_ms <= flow.created_at_ms <= until_ms)
 
     async def page(self, api: Api, since_ms: int, until_ms: int, number: int) -> Page | Unanswered:
-        """One page of the search without a filter (Routee's documentation: tracking); its container is an array, else (400) an object."""
+        """One page of the search without a filter (Routee's documentation: tracking); its container is an array or (after a 400) an object."""
         window: Query = {"dateStart": _minute(_floor(since_ms)), "dateEnd": _minute(_ceiling(until_ms)), "size": PAGE_SIZE, "page": number}
-        answer = await self._reads.ask(api, _STANDARD_FLOWS, window, b"[]")
+        first, other = self._unfiltered
+        answer = await self._reads.ask(api, _STANDARD_FLOWS, window, first)
         if isinstance(answer, Unanswered) and answer.http_status == httpx.codes.BAD_REQUEST:
-            answer = await self._reads.ask(api, _STANDARD_FLOWS, window, b"{}")
+            answer = await self._reads.ask(api, _STANDARD_FLOWS, window, other)
+            if not isinstance(answer, Unanswered):
+                self._unfiltered = other, first
         if isinstance(answer, Unanswered):
             return answer
         document = parse_json(answer.body)

@@ -208,6 +208,16 @@ async def test_a_page_that_cannot_be_read_is_no_answer(double: RouteeDouble, rou
     assert await routee.page(Api.STANDARD, SINCE_MS, UNTIL_MS, 0) == Unanswered("http_500", 500)
 
 
+async def test_a_page_costs_one_request_whatever_container_is_taken(double: RouteeDouble, routee: Routee) -> None:
+    """The polls' budget counts pages: only the first one asks twice where an object is wanted, and again where that changes."""
+    for wanted, costs in ((b"{}", [2, 1, 1]), (b"[]", [2, 1, 1])):
+        double.at[SEARCH] = lambda asked, wanted=wanted: page([flow(1)], 0, 1) if asked.body == wanted else (400, {})  # type: ignore[misc]
+        for cost in costs:
+            before = len(double.asked[SEARCH])
+            assert isinstance(await routee.page(Api.STANDARD, SINCE_MS, UNTIL_MS, 0), Page)
+            assert len(double.asked[SEARCH]) - before == cost
+
+
 async def test_a_flow_without_a_phone_is_ours_only_where_the_provider_filtered(double: RouteeDouble, routee: Routee) -> None:
     """It shows no recipient yet: believed after a filter that worked; else it may be anybody's, and nothing is proven."""
     double.at[SEARCH] = lambda _: page([flow(1), flow(2, None)], 0, 1)
