@@ -124,6 +124,8 @@ def outlook(flow: Flow, times: Times, now_ms: int, claimed_ms: int | None) -> tu
 
 def _ahead(flow: Flow, times: Times, now_ms: int, claimed_ms: int | None) -> Iterator[Ahead]:
     match flow.state:
+        case State.PARKED | State.NOT_SENT if flow.called:
+            yield Ahead("an attempt's URL was called: it ends as UNKNOWN (called_back)", flow.due_ms)
         case State.PARKED:
             yield Ahead(f"attempt {flow.next_attempt}", flow.due_ms)
             yield _expiry(flow)
@@ -149,7 +151,8 @@ def _ahead(flow: Flow, times: Times, now_ms: int, claimed_ms: int | None) -> Ite
 
 
 def _expiry(flow: Flow) -> Ahead:
-    return Ahead("not sent by then, it is EXPIRED", flow.facts.expires_at_ms)
+    end = "UNKNOWN (expired)" if flow.ever_doubted else "EXPIRED"
+    return Ahead(f"not sent by then, it is {end}", flow.facts.expires_at_ms)
 
 
 def _doubt(flow: Flow, times: Times, claimed_ms: int | None) -> Iterator[Ahead]:
@@ -167,7 +170,8 @@ def _doubt(flow: Flow, times: Times, claimed_ms: int | None) -> Iterator[Ahead]:
         transactional_wait_ms=times.transactional_wait_ms,
     )
     yield Ahead("Routee's tracking is searched again and again; found there, it is ACCEPTED")
-    if flow.resent or flow.overtaken or policy is InDoubt.NEVER:
+    over = flow.facts.expires_at_ms <= since_ms + wait
+    if flow.resent or flow.overtaken or flow.called or over or policy is InDoubt.NEVER:
         then = "not found by then, it ends as UNKNOWN"
     else:
         then = f"not found by then, it is sent once more (attempt {flow.next_attempt}, flagged)"

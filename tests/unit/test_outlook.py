@@ -28,6 +28,9 @@ PAST = replace(Flow(facts()), attempts=(Attempt(1, NOW, "DOUBT", None, "timeout"
 EXPIRES = NOW + 3_600_000
 
 
+LATE = replace(PAST, facts=facts(message_class=MessageClass.OTP, expires_at_ms=NOW + 30_000))
+
+
 def accepted(progress: FlowProgress | None) -> Flow:
     """At ``NOW``."""
     return replace(PAST, state=State.ACCEPTED, progress=progress, accepted_at_ms=NOW, changed_at_ms=NOW)
@@ -67,6 +70,15 @@ def test_a_waiting_flow_is_tried_when_due_or_expires() -> None:
     assert ahead(replace(PAST, state=State.NOT_SENT))[0] == (EXPIRES, "not sent by then, it is EXPIRED")
 
 
+def test_a_waiting_flow_that_is_never_sent_again_says_so() -> None:
+    """What was called back goes out no more; what was in doubt is not called unsent."""
+    called = replace(PAST, state=State.PARKED, due_ms=NOW + 5, called=True)
+    for flow in (called, replace(called, state=State.NOT_SENT)):
+        assert ahead(flow) == [(NOW + 5, "an attempt's URL was called: it ends as UNKNOWN (called_back)")]
+    doubted_once = replace(PAST, state=State.PARKED, due_ms=NOW + 5, ever_doubted=True)
+    assert ahead(doubted_once)[1] == (EXPIRES, "not sent by then, it is UNKNOWN (expired)")
+
+
 def test_an_open_post_is_answered_or_doubted() -> None:
     """Within lease and timeout from its intent."""
     assert ahead(replace(PAST, state=State.INTENT)) == [(NOW + 13_000, "an answer, or the attempt is a doubt")]
@@ -84,6 +96,8 @@ def test_an_open_post_is_answered_or_doubted() -> None:
         (doubted(MessageClass.MARKETING, InDoubt.RESEND), None, NOW + 30_000, "sent once more (attempt 2, flagged)"),
         (doubted(MessageClass.OTP, resent=True), None, NOW + 30_000, "ends as UNKNOWN"),
         (doubted(MessageClass.OTP, overtaken=True), None, NOW + 30_000, "ends as UNKNOWN"),
+        (doubted(MessageClass.OTP, called=True), None, NOW + 30_000, "ends as UNKNOWN"),
+        (replace(LATE, state=State.DOUBT), None, NOW + 30_000, "ends as UNKNOWN"),
     ],
 )
 def test_a_doubt_says_when_absence_counts_and_what_then(flow: Flow, claimed_ms: int | None, at_ms: int, then: str) -> None:
