@@ -38,7 +38,8 @@ class Wanted:
         phone_hash = _phone_hash(stripped, pseudonym)
         found = _COORDINATES.fullmatch(stripped)
         coordinates = (found["topic"], int(found["partition"]), int(found["offset"])) if found else None
-        marks = [orjson.dumps(stripped)]  # as a JSON text: an event id, or a tracking id
+        # As JSON texts: an event id, or a tracking id, which another tool may spell in other letters than the answer did.
+        marks = [orjson.dumps(spelt) for spelt in dict.fromkeys((stripped, stripped.lower(), stripped.upper()))]
         if phone_hash:
             marks.append(phone_hash.hex().encode())
         return cls(stripped, phone_hash, coordinates, identity.digest(stripped), tuple(marks))
@@ -51,7 +52,7 @@ class Wanted:
     def may_match(self, key: bytes, value: bytes) -> bool:
         """Without decoding the body."""
         head = rows.head_of(value)
-        if head.digest == self.digest or key.startswith(self.text.encode() + b"|"):
+        if head.digest == self.digest or key.startswith(self.text.lower().encode() + b"|"):
             return True
         if self.coordinates is not None and head.input_offset == self.coordinates[2]:
             return True
@@ -62,7 +63,8 @@ class Wanted:
         facts = flow.facts
         return (
             facts.digest == self.digest
-            or self.text in {facts.event_id, facts.flow_id, flow.tracking_id, *flow.duplicates}
+            or self.text == facts.event_id
+            or self.text.casefold() in {one.casefold() for one in (facts.flow_id, flow.tracking_id or "", *flow.duplicates) if one}
             or (self.phone_hash is not None and facts.recipient_hash == self.phone_hash)
             or (facts.source_topic, facts.source_partition, facts.source_offset) == self.coordinates
         )

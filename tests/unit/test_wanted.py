@@ -39,6 +39,8 @@ OTHER = Flow(facts(flow_id="11111111-0c1e-5b6f-9f3e-1a2b3c4d5e6f", event_id="e2"
         MINE.facts.flow_id,
         " track-1 ",
         "track-2",
+        MINE.facts.flow_id.upper(),
+        "TRACK-1",
         "notifications/0/7",
         "notifications:0:7",
         PHONE,
