@@ -104,7 +104,7 @@ async def hear(lane: Lane, heard: Heard) -> None:
         if live is None or live.flow.state in _UNSENT:
             await _orphan(lane, heard.record, callback, live)
         else:
-            report = callback.report
+            report, before = callback.report, live.flow
             counts.words(lane.parts.metrics, report)
             try:
                 await lane.settle(live, Reported(report, Origin.CALLBACK, callback.attempt))
@@ -113,8 +113,10 @@ async def hear(lane: Lane, heard: Heard) -> None:
                     raise
                 await _orphan(lane, heard.record, callback, live)  # it ended unsent while the callback waited for its turn
             if report.status is None and (report.tracking_id is None or report == FlowReport(report.tracking_id, None)):
+                # Nobody could read its body, or the status in it: ask instead. A doubt's search is hurried by the first one only.
                 live.poll_alone = not live.flow.finished
-                lane.agenda.schedule(live, now=live.poll_alone)  # nobody could read its body, or the status in it: ask instead
+                if live.flow.state is State.ACCEPTED or live.flow is not before:
+                    lane.agenda.schedule(live, now=live.poll_alone)
         if live is not None:
             lane.let_go(live)
     lane.callbacks.done(heard.record.offset)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from connector.core.model import Accepted, Api, FlowReport, FlowStatus, Rejected
+from connector.core.model import Accepted, Api, Doubt, FlowReport, FlowStatus, Rejected
 from connector.ports import Unanswered
 from connector.services.parts import Policy
 from tests.service.world import Process, World, report
@@ -285,6 +285,19 @@ async def test_a_callback_that_nobody_can_read_is_a_reason_to_ask(world: World) 
     assert world.provider.polls == ["t-1"]
     assert [status for _, status, _ in statuses(world)] == ["QUEUED", "SUCCEEDED"]
     assert process.lane.flows == {}
+    await process.stop()
+
+
+async def test_unreadable_callbacks_hurry_a_doubts_search_once(world: World) -> None:
+    """The first one says that it arrived; a hundred more of them cost no search each."""
+    process = await Process(world).start()
+    record = world.record("order")
+    world.answer(record, "order", Doubt("timeout"))
+    await process.put(record, seconds=1)
+    for _ in range(100):
+        process.call_back(record, "order", report(None, None))
+        await world.clock.advance(0.1)
+    assert world.provider.searches <= 8
     await process.stop()
 
 
