@@ -26,6 +26,7 @@ _WHOLE_DIGITS = 12  # outputs carry decimal(18,6)
 _PLACES = 6
 _SMALLEST = Decimal("0.000001")
 _MAX_INT_TEXT = 30
+_LONGEST_TIME = 64  # what is longer is none, and is not kept in memory
 
 
 def parse_json(body: bytes) -> object | None:
@@ -141,7 +142,7 @@ def money(value: object) -> Decimal | None:
 
 def time_ms(value: object) -> int | None:
     """ISO 8601 to epoch milliseconds: 0 to 9 digits of a second, seconds optional, no zone means UTC."""
-    return _moment(value) if isinstance(value, str) else None
+    return _moment(value) if isinstance(value, str) and len(value) <= _LONGEST_TIME else None
 
 
 @lru_cache(maxsize=4096)

@@ -59,6 +59,13 @@ def test_times_are_read_with_any_fraction(text: object, expected: int | None) ->
     assert coerce.time_ms(text) == expected
 
 
+def test_what_is_too_long_for_a_time_is_not_kept() -> None:
+    """Times are remembered, four thousand of them: whatever else a document has in their place is not, be it 60 kB."""
+    kept = coerce._moment.cache_info().currsize
+    assert [coerce.time_ms(f"{number}{'x' * 60_000}") for number in range(3)] == [None] * 3
+    assert coerce._moment.cache_info().currsize == kept
+
+
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
