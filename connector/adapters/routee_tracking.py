@@ -106,7 +106,7 @@ class RouteeTracking:
         return tuple(flow for flow in found if flow.created_at_ms is None or since_ms <= flow.created_at_ms <= until_ms)
 
     async def page(self, api: Api, since_ms: int, until_ms: int, number: int) -> Page | Unanswered:
-        """One page of the search without a filter (Routee's documentation: tracking); its container is an array or (after a 400) an object."""
+        """One page of the search without a filter (Routee's documentation: tracking); its container is an array or (400) an object."""
         window: Query = {"dateStart": _minute(_floor(since_ms)), "dateEnd": _minute(_ceiling(until_ms)), "size": PAGE_SIZE, "page": number}
         first, other = self._unfiltered
         answer = await self._reads.ask(api, _STANDARD_FLOWS, window, first)
