@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
+from email.utils import parsedate_to_datetime
 from typing import Final
 from urllib.parse import quote
 
@@ -29,6 +32,8 @@ _THROTTLED = frozenset({425, 429})
 _FEWEST_DIGITS = 8  # a shorter phone is masked or nonsense: it tells nobody apart
 _MINUTE_MS = 60_000
 _NO_FILTERS: Final = (b"[]", b"{}")
+_AS_ONE_MS = 10_000  # clocks that differ by less count as one: a Date tells whole seconds, and an answer may be under way for some
+_LOOKS = 3
 
 Query = Mapping[str, str | int]
 
@@ -41,6 +46,7 @@ class RouteeReads:
         self._base_url = base_url.rstrip("/")
         self._tokens = tokens
         self._timeout_s = timeout_s
+        self.ahead_ms = 0  # by how much Routee's clock is ahead of ours, as its last answer told; 0 while they are as one
 
     async def ask(self, api: Api, path: str, query: Query | None = None, body: bytes | None = None) -> Reply | Unanswered:
         """A GET, or with a ``body`` (JSON) a POST that only searches. Gives a 2xx reply, else why there is none."""
@@ -58,7 +64,10 @@ class RouteeReads:
         if isinstance(token, NotSent):
             return Unanswered(token.reason), ""
         answer = await self._client.request(self._request(path, query, body, token), self._timeout_s)
-        return Unanswered(answer.reason) if isinstance(answer, Failure) else answer, token
+        if isinstance(answer, Failure):
+            return Unanswered(answer.reason), token
+        self.ahead_ms = _ahead_ms(answer, self.ahead_ms)
+        return answer, token
 
     def _request(self, path: str, query: Query | None, body: bytes | None, token: str) -> httpx.Request:
         headers = {"authorization": f"Bearer {token}", "accept": "application/json"}
@@ -91,9 +100,21 @@ class RouteeTracking:
     async def search(self, api: Api, recipient: str, since_ms: int, until_ms: int) -> tuple[FlowReport, ...] | Unanswered:
         """All flows to this phone (E.164) in the window, asked for with and without the plus; rather some too many than one missing.
 
-        Only ``to`` is filtered by the provider: a filter that it understands in another way would hide what we look for.
+        Only ``to`` is filtered by the provider: a filter that it understands in another way would hide what we look for. The provider's
+        times are by its own clock: where that is apart from ours, the window holds both clocks' reading of it, and a flow that only the
+        other one's holds comes without its time. Clocks that move while it is asked prove nothing.
         """
-        since_ms, until_ms = _floor(since_ms), _ceiling(until_ms + CLOCK_SKEW_MS)
+        until_ms += CLOCK_SKEW_MS
+        for _ in range(_LOOKS):
+            ahead_ms = self._reads.ahead_ms
+            flows = await self._flows_to(api, recipient, _floor(since_ms + min(ahead_ms, 0)), _ceiling(until_ms + max(ahead_ms, 0)))
+            if isinstance(flows, Unanswered):
+                return flows
+            if abs(self._reads.ahead_ms - ahead_ms) < _AS_ONE_MS:
+                return tuple([_dated(flow, since_ms, until_ms) for flow in flows] if ahead_ms else flows)
+        return Unanswered("clock")
+
+    async def _flows_to(self, api: Api, recipient: str, since_ms: int, until_ms: int) -> Sequence[FlowReport] | Unanswered:
         found: dict[FlowReport, None] = {}
         for phone in dict.fromkeys((f"+{digits(recipient)}", digits(recipient))):
             if api is Api.OTP:
@@ -103,7 +124,7 @@ class RouteeTracking:
             if isinstance(flows, Unanswered):
                 return flows
             found.update(dict.fromkeys(flows))
-        return tuple(flow for flow in found if flow.created_at_ms is None or since_ms <= flow.created_at_ms <= until_ms)
+        return [flow for flow in found if flow.created_at_ms is None or since_ms <= flow.created_at_ms <= until_ms]
 
     async def page(self, api: Api, since_ms: int, until_ms: int, number: int) -> Page | Unanswered:
         """One page of the search without a filter (Routee's documentation: tracking); its container is an array or (400) an object."""
@@ -220,6 +241,23 @@ def _unanswered(reply: Reply) -> Unanswered:
     if reply.status == httpx.codes.NOT_FOUND and unwrap(parse_json(reply.body)) is not None:
         return Unanswered("not_found", reply.status)  # a proxy's own 404 is a page, not a JSON object
     return Unanswered(f"http_{reply.status}", reply.status)
+
+
+def _ahead_ms(reply: Reply, known_ms: int) -> int:
+    """By how much the clock of whoever answered is ahead of ours; ``known_ms`` where it does not tell."""
+    try:
+        then = parsedate_to_datetime(reply.headers["date"])
+        ahead_ms = int(((then if then.tzinfo else then.replace(tzinfo=dt.UTC)).timestamp() - time.time()) * 1000)
+    except (KeyError, ValueError, TypeError, IndexError, OverflowError):
+        return known_ms
+    return 0 if abs(ahead_ms) < _AS_ONE_MS else ahead_ms
+
+
+def _dated(flow: FlowReport, since_ms: int, until_ms: int) -> FlowReport:
+    """The flow, without a time that lies outside what was asked for: it is of a clock apart from ours."""
+    if flow.created_at_ms is None or since_ms <= flow.created_at_ms <= until_ms:
+        return flow
+    return replace(flow, created_at_ms=None)
 
 
 def _floor(moment_ms: int) -> int:

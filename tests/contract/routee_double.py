@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import defaultdict
 from collections.abc import Callable
+from email.utils import formatdate
 from typing import NamedTuple
 from urllib.parse import parse_qs
 
@@ -34,6 +36,7 @@ class RouteeDouble:
         self.tokens: list[Said] = [token("t1"), token("t2"), token("t3")]
         self.at: dict[str, Handler] = {}
         self.asked: dict[str, list[Asked]] = defaultdict(list)
+        self.ahead_s: float | None = None  # of our clock, its own; None: its answers do not tell
         self.server = RawServer(self._serve)
 
     async def _serve(self, peer: Peer) -> None:
@@ -46,7 +49,8 @@ class RouteeDouble:
             asked = Asked(method, path, {key: values[0] for key, values in parse_qs(query).items()}, headers, body)
             self.asked[path].append(asked)
             status, document = self._said(asked)
-            await peer.answer(document if isinstance(document, bytes) else json.dumps(document).encode(), f"{status} X")
+            date = "" if self.ahead_s is None else f"Date: {formatdate(time.time() + self.ahead_s, usegmt=True)}\r\n"
+            await peer.answer(document if isinstance(document, bytes) else json.dumps(document).encode(), f"{status} X", date)
 
     def _said(self, asked: Asked) -> Said:
         if asked.path == "/oauth/token":

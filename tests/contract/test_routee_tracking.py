@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
@@ -134,6 +135,42 @@ async def test_both_forms_of_the_phone_are_asked_for(double: RouteeDouble, route
     assert first.query == {"dateStart": "2026-02-16T12:00Z", "dateEnd": "2026-02-16T12:03Z", "size": "100", "page": "0"}
     assert first.method == "POST"
     assert first.headers["content-type"] == "application/json"
+
+
+@pytest.mark.parametrize("ahead_s", [-600, -70, 0, 70, 600, None])
+@pytest.mark.parametrize("api", Api)
+async def test_a_flow_is_found_however_far_apart_the_clocks_are(
+    double: RouteeDouble, routee: Routee, api: Api, ahead_s: int | None
+) -> None:
+    """Routee dates and filters by its own clock; its answers tell it, so no absence is concluded from a window beside the flow."""
+    moment = dt.datetime.fromtimestamp(SINCE_MS / 1000 + 60 + (ahead_s or 0), dt.UTC).isoformat()
+
+    def found(asked: Asked) -> Said:
+        start, end = asked.query["dateStart"], asked.query["dateEnd"]
+        return page([flow(1, created=moment)] if start <= moment[:16] + "Z" < end else [], 0, 1)
+
+    double.at[SEARCH] = found
+    double.at[OTP_LIST] = lambda _: (200, {"results": [flow(1, created=moment)], "total": 1, "offset": 0})
+    double.ahead_s = ahead_s
+    answer = await routee.search(api, PHONE, SINCE_MS, UNTIL_MS)
+    assert ids(answer) == ["id-1"]
+    assert not isinstance(answer, Unanswered)
+    created_ms = answer[0].created_at_ms
+    assert created_ms is None or SINCE_MS <= created_ms <= UNTIL_MS + 60_000, "a doubt would take it for somebody else's"
+    if not ahead_s:
+        assert created_ms is not None
+
+
+async def test_clocks_that_move_under_a_search_prove_nothing(double: RouteeDouble, routee: Routee) -> None:
+    """Each answer tells another time."""
+    apart = iter(range(0, 100_000, 100))
+
+    def found(_: Asked) -> Said:
+        double.ahead_s = next(apart)
+        return page([], 0, 1)
+
+    double.at[SEARCH] = found
+    assert await routee.search(Api.STANDARD, PHONE, SINCE_MS, UNTIL_MS) == Unanswered("clock")
 
 
 async def test_all_pages_are_read(double: RouteeDouble, routee: Routee) -> None:
