@@ -77,6 +77,10 @@ class EndedRows:
             if met >= start:
                 yield met, self.offsets[place], self._flags[place] & self._SIBLINGS != 0
 
+    def since(self, first: int) -> array[int]:
+        """Offsets from ``first`` on."""
+        return self.offsets[bisect_left(self.offsets, first) :]
+
     def nameless_since(self, first: int) -> Iterator[int]:
         """Offsets from ``first`` on of flows that are ``rows.Head.nameless``."""
         for place in range(bisect_left(self.offsets, first), len(self)):
@@ -117,11 +121,11 @@ class Fold:
                 f"row {offset} claims epoch {epoch}, which lies not before it: this journal was mirrored or restored; "
                 "give the group a new group_id, or delete and recreate its internal topics"
             )
+        self._fence = max(self._fence, epoch)  # a CLAIM stood there, until retention took it
         if head.kind is rows.Kind.CHECKPOINT:
             if self._checkpoint is None or (epoch, offset) >= self._checkpoint[:2]:
                 self._checkpoint = (epoch, offset, value)
             return
-        self._fence = max(self._fence, epoch)  # a CLAIM stood there, until retention took it
         void = self._fence > epoch
         if void or not head.finished:
             self._compete(Folded(offset, key, value, head, void))

@@ -21,7 +21,8 @@ class Checkpoints:
     def __init__(self, lane: Lane, claimed: Claimed) -> None:
         self._lane = lane
         self._last = claimed.checkpoint
-        self._last_at = lane.parts.clock.boot()
+        self._last_at = self._begun = lane.parts.clock.boot()
+        self._begun_ms = lane.parts.clock.now_ms()
         self._committed: int | None = None
         self._writing = asyncio.Lock()  # a drain's checkpoint must not be followed by one that was noted before it
 
@@ -86,6 +87,8 @@ class Checkpoints:
         self._lane.parts.metrics.checkpoints.inc()
 
     def _prune(self) -> None:
-        now_ms = self._lane.parts.clock.now_ms()
+        clock = self._lane.parts.clock
+        # A wall clock that is ahead for a while must not make old what a search still asks about when it is right again.
+        now_ms = min(clock.now_ms(), self._begun_ms + int((clock.boot() - self._begun) * 1000))
         self._lane.newest.prune(now_ms)
         self._lane.neighbours.prune((live.flow for live in self._lane.flows.values()), now_ms)

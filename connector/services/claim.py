@@ -166,12 +166,13 @@ def _ranges(offsets: Sequence[int]) -> Iterator[Sequence[int]]:
 
 
 async def _neighbours(lane: LaneId, parts: Parts, fold: Fold, times: Times, adopt: tuple[Flow, ...]) -> tuple[Neighbours, Newest]:
-    """Finished flows without a label, as far back as a doubt may ask whose a candidate is, or a code that waits is overtaken by them."""
+    """Finished flows, as far back as a doubt may ask whose a candidate without a label is, or a code that waits is superseded by them."""
     answer_ms = int((parts.policy.timeout_s + parts.policy.provider_lag_s) * 1000)
     waiting = [flow.facts.occurred_at_ms for flow in adopt if flow.facts.message_class is MessageClass.OTP and not flow.state.settled]
     since_ms = min([needed_since_ms(adopt, parts.clock.now_ms()), *waiting])
-    ended = tuple(fold.ended.nameless_since(_first_since(times, since_ms - answer_ms - _CLOCKS_APART_MS)))
-    finished = [(row.key, row.value) for row in fold.flows() if row.head.finished and row.head.nameless]
+    first = _first_since(times, since_ms - answer_ms - _CLOCKS_APART_MS)
+    ended = tuple(fold.ended.since(first) if waiting else fold.ended.nameless_since(first))
+    finished = [(row.key, row.value) for row in fold.flows() if row.head.finished and (waiting or row.head.nameless)]
     neighbours, newest, number = Neighbours(answer_ms), Newest(), 0
     async for flow in _decoded(finished, _again(lane, parts, ended)):
         neighbours.note(flow, since_ms)

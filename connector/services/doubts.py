@@ -53,6 +53,8 @@ async def resolve(lane: Lane, live: Live) -> None:
 
 async def _act(lane: Lane, live: Live, verdict: Verdict, begun: float) -> None:
     lane.parts.metrics.searches.labels(type(verdict).__name__.lower()).inc()
+    if live.flow.state is not State.DOUBT and not (isinstance(verdict, Found) and not _is_guess(live, verdict)):
+        return  # a callback was quicker: what is no proof by its label is somebody else's
     if _untold(lane, live, verdict, begun):
         await _wait_on(lane, live, begun)
         return

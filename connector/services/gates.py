@@ -37,13 +37,14 @@ class Newest:
     """A waiting code is worthless once a newer one exists: same rule and recipient, later ``occurred_at``."""
 
     def __init__(self) -> None:
-        self._newest: dict[tuple[str, bytes], tuple[int, int]] = {}
+        self._newest: dict[tuple[str, bytes], tuple[int, int]] = {}  # latest occurred_at, latest expiry: not always of the same code
 
     def note(self, facts: Facts) -> None:
         """This flow exists."""
         if facts.message_class is MessageClass.OTP and facts.recipient_hash is not None:
             key = (facts.rule, facts.recipient_hash)
-            self._newest[key] = max((facts.occurred_at_ms, facts.expires_at_ms), self._newest.get(key, (0, 0)))
+            occurred_ms, expires_ms = self._newest.get(key, (0, 0))
+            self._newest[key] = max(facts.occurred_at_ms, occurred_ms), max(facts.expires_at_ms, expires_ms)
 
     def supersedes(self, facts: Facts) -> bool:
         """A newer one than this flow is known."""
@@ -52,5 +53,5 @@ class Newest:
         return self._newest.get((facts.rule, facts.recipient_hash), (0, 0))[0] > facts.occurred_at_ms
 
     def prune(self, now_ms: int) -> None:
-        """Forget those that have expired: nothing older can be waiting any more."""
+        """Forget phones whose codes have all expired, the older ones too: nothing can be waiting any more."""
         self._newest = {key: times for key, times in self._newest.items() if times[1] > now_ms}
