@@ -48,13 +48,12 @@ async def resolve(lane: Lane, live: Live) -> None:
     verdict = judge(question, answer, lambda tracking_id: _owned(lane, live, tracking_id))
     if isinstance(verdict, Found) and _is_guess(live, verdict) and _neighbour_in_doubt(lane, live, question.since_ms):
         verdict = Ambiguous((verdict.tracking_id,))
-    await _act(lane, live, verdict, begun)
+    if live.flow.state is State.DOUBT or (isinstance(verdict, Found) and not _is_guess(live, verdict)):
+        await _act(lane, live, verdict, begun)  # else a callback was quicker: what no label proves is somebody else's
 
 
 async def _act(lane: Lane, live: Live, verdict: Verdict, begun: float) -> None:
     lane.parts.metrics.searches.labels(type(verdict).__name__.lower()).inc()
-    if live.flow.state is not State.DOUBT and not (isinstance(verdict, Found) and not _is_guess(live, verdict)):
-        return  # a callback was quicker: what is no proof by its label is somebody else's
     if _untold(lane, live, verdict, begun):
         await _wait_on(lane, live, begun)
         return
