@@ -285,22 +285,6 @@ async def test_the_next_owner_asks_on(world: World) -> None:
     await second.stop()
 
 
-async def test_take_overs_earn_no_polls_twice(world: World) -> None:
-    """A send allows for its part of a poll once, however often its lane changes hands (a rolling restart of six)."""
-    policy = replace(LONG, flow_deadline_s=36_000.0)
-    process = await Process(world, policy).start()
-    await sent(world, process, 200, "code")
-    began, owners = world.clock.boot(), 1
-    await world.clock.advance(60)
-    for _ in range(6):
-        await process.stop()
-        process, owners = await Process(world, policy).start(), owners + 1
-        await world.clock.advance(60)
-    quiet = 4 * owners + 0.1 * (world.clock.boot() - began)  # what each process may ask however little it sends
-    assert len(world.provider.polls) <= 200 / 9 + quiet
-    await process.stop()
-
-
 # --------------------------------------------------------------------------------------------------------------- budget
 
 
