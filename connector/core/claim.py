@@ -26,6 +26,7 @@ class Folded:
     value: bytes = field(repr=False)
     head: rows.Head
     void: bool = False
+    written_ms: int = 0  # by the broker's clock; 0: not known
 
     @property
     def flow(self) -> Flow:
@@ -108,8 +109,8 @@ class Fold:
         self._fence = -1  # offset of the last CLAIM so far
         self._checkpoint: tuple[int, int, bytes] | None = None
 
-    def feed(self, offset: int, key: bytes, value: bytes) -> None:
-        """One row, in offset order. Raises LaneRefused for rows that no journal of ours can hold."""
+    def feed(self, offset: int, key: bytes, value: bytes, written_ms: int = 0) -> None:
+        """One row, in offset order, with the broker's time of it. Raises LaneRefused for rows that no journal of ours can hold."""
         head = rows.head_of(value)
         if head.kind is rows.Kind.CLAIM:
             self._fence = offset
@@ -128,7 +129,7 @@ class Fold:
             return
         void = self._fence > epoch
         if void or not head.finished:
-            self._compete(Folded(offset, key, value, head, void))
+            self._compete(Folded(offset, key, value, head, void, written_ms))
             return
         # Valid, so no CLAIM lies behind its epoch: nothing read so far is of a higher one.
         self.ended.add(offset, head)
@@ -159,9 +160,9 @@ class Fold:
                 found.update(index.find(row.head.digest))
         return sorted(found)
 
-    def restore(self, offset: int, key: bytes, value: bytes) -> None:
+    def restore(self, offset: int, key: bytes, value: bytes, written_ms: int = 0) -> None:
         """A row named by ``wanted``, read again."""
-        self._compete(Folded(offset, key, value, rows.head_of(value)))
+        self._compete(Folded(offset, key, value, rows.head_of(value), written_ms=written_ms))
 
     @property
     def is_whole(self) -> bool:

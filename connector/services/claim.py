@@ -18,7 +18,7 @@ from connector.errors import LaneLost, LaneRefused
 from connector.logs import get_logger
 from connector.ports import Entry, LaneId
 from connector.services.gates import Newest
-from connector.services.neighbours import Neighbours, needed_since_ms
+from connector.services.neighbours import Neighbours, by_the_broker, needed_since_ms
 from connector.services.parts import Parts
 
 log = get_logger("claim")
@@ -69,8 +69,8 @@ async def _read(lane: LaneId, parts: Parts, claim_offset: int) -> tuple[Fold, Ti
     fold = Fold(claim_offset)
     times: Times = []
     async for batch in parts.journal.scan(lane, claim_offset):
-        for offset, key, value, _ in batch:
-            fold.feed(offset, key, value)
+        for entry in batch:
+            fold.feed(*entry)
         if batch:
             fold.first = min(fold.first, batch[0].offset)
             times.append((batch[-1].timestamp_ms, batch[-1].offset))
@@ -115,9 +115,9 @@ async def _sort(lane: LaneId, parts: Parts, fold: Fold, times: Times, checkpoint
         ledger.settled.extend(keys, offsets)
         await asyncio.sleep(0)
     async for entry in _again(lane, parts, fold.wanted(checkpoint.journal, start, ledger.settled)):
-        fold.restore(entry.offset, entry.key, entry.value)
+        fold.restore(*entry)
     open_rows = [row for row in fold.flows() if not row.settled(checkpoint.journal)]
-    open_flows = [row.flow async for row in _by_and_by(open_rows)]
+    open_flows = [by_the_broker(row.flow, row.written_ms) async for row in _by_and_by(open_rows)]
     pending = {event.id for flow in open_flows for _, event in flow.pending}
     out = await parts.outbox.ids_since(lane, checkpoint.outputs, pending) if pending else set()
     adopt = tuple([_adopted(flow, out, parts) async for flow in _by_and_by(open_flows)])

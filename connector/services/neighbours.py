@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from connector.core.doubt import CLOCK_SKEW_MS
 from connector.core.flow import Facts, Flow, State
@@ -16,6 +17,17 @@ IN_QUESTION = frozenset({"INTENT", "DOUBT"})  # outcomes of attempts that may ha
 def in_question_since_ms(flow: Flow) -> int:
     """When the first POST of the flow was made that may have been accepted: a search again counts from there, so that none escapes it."""
     return min((line.at_ms for line in flow.attempts if line.outcome in IN_QUESTION), default=flow.facts.occurred_at_ms)
+
+
+def by_the_broker(flow: Flow, written_ms: int) -> Flow:
+    """An inherited flow with the times of its POSTs by the broker's clock, where its writer's was ahead: a row tells of nothing to come.
+
+    ``written_ms``: the broker's time of its row (0: not known). A search from the writer's time on would begin behind the message.
+    """
+    ahead_ms = max((line.at_ms for line in flow.attempts), default=0) - written_ms
+    if written_ms <= 0 or ahead_ms <= CLOCK_SKEW_MS:
+        return flow
+    return replace(flow, attempts=tuple([replace(line, at_ms=line.at_ms - ahead_ms) for line in flow.attempts]))
 
 
 def needed_since_ms(flows: Iterable[Flow], now_ms: int) -> int:
