@@ -314,7 +314,7 @@ def test_the_fold_concludes_what_the_plain_rules_do(seed: int) -> None:
     st.integers(-1, 60),
 )
 def test_ended_rows_are_found_by_what_may_matter_of_them(some: list[tuple[State, bool, int, bool]], bound: int) -> None:
-    """Beyond a checkpoint, by the input offset of their event, by acceptance without a label; in portions all of them."""
+    """Behind a checkpoint, from an offset on, by their event's input offset, by acceptance without a label; in portions all."""
     ended = EndedRows()
     written = [(3 * number, *one) for number, one in enumerate(some)]
     for offset, state, siblings, met, labelled in written:
@@ -323,6 +323,7 @@ def test_ended_rows_are_found_by_what_may_matter_of_them(some: list[tuple[State,
         ended.add(offset, rows.head_of(rows.flow_row(Flow(about, state), 0, 1)[1]))
     assert len(ended) == len(some)
     assert list(ended.after(bound)) == [offset for offset, *_ in written if offset > bound]
+    assert list(ended.since(bound)) == [offset for offset, *_ in written if offset >= bound]
     assert list(ended.met_since(bound)) == [(met, offset, siblings) for offset, _, siblings, met, _ in written if met >= bound]
     nameless = [offset for offset, state, _, _, labelled in written if offset >= bound and state is State.ACCEPTED and not labelled]
     assert list(ended.nameless_since(bound)) == nameless
