@@ -9,8 +9,12 @@ from collections.abc import Callable, Iterator, Mapping
 import pytest
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
+from hypothesis import settings
 
 from tests import kafka
+
+settings.register_profile("untimed", settings(), deadline=None)  # speed is never asserted: machines are noisy
+settings.load_profile("untimed")
 
 USED = pytest.StashKey[str]()
 

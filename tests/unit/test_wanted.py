@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from connector.core import identity, rows, status
@@ -95,7 +95,6 @@ def test_a_list_goes_by_the_head(steps: list[tuple[Flow, object, Flow]]) -> None
         assert Listed(frozenset({"followed"})).may_match(*row) is (flow.state is State.ACCEPTED and not flow.finished)
 
 
-@settings(deadline=None)  # the first example pays for what is loaded late
 @given(some_facts)
 def test_a_flow_is_as_old_as_its_last_news(one: object) -> None:
     """Its last change, else its last POST, else the event: a take-over's new row makes it no younger."""
