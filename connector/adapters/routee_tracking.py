@@ -33,6 +33,7 @@ _FEWEST_DIGITS = 8  # a shorter phone is masked or nonsense: it tells nobody apa
 _MINUTE_MS = 60_000
 _NO_FILTERS: Final = (b"[]", b"{}")
 _AS_ONE_MS = 10_000  # clocks that differ by less count as one: a Date tells whole seconds, and an answer may be under way for some
+_APART_MS = 100 * 365 * 86_400_000  # a Date that is further away is nonsense; an own clock that was never set is less
 _LOOKS = 3
 
 Query = Mapping[str, str | int]
@@ -249,6 +250,8 @@ def _ahead_ms(reply: Reply, known_ms: int) -> int:
         then = parsedate_to_datetime(reply.headers["date"])
         ahead_ms = int(((then if then.tzinfo else then.replace(tzinfo=dt.UTC)).timestamp() - time.time()) * 1000)
     except (KeyError, ValueError, TypeError, IndexError, OverflowError):
+        return known_ms
+    if abs(ahead_ms) > _APART_MS:
         return known_ms
     return 0 if abs(ahead_ms) < _AS_ONE_MS else ahead_ms
 

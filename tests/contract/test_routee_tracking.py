@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 
@@ -159,6 +160,14 @@ async def test_a_flow_is_found_however_far_apart_the_clocks_are(
     assert created_ms is None or SINCE_MS <= created_ms <= UNTIL_MS + 60_000, "a doubt would take it for somebody else's"
     if not ahead_s:
         assert created_ms is not None
+
+
+async def test_a_time_that_no_clock_tells_is_not_believed(double: RouteeDouble, routee: Routee) -> None:
+    """A proxy that dates its answers with the last minute there is: the search goes on by our own clock, and nothing raises."""
+    now = int(time.time())
+    double.at[SEARCH] = lambda _: page([flow(1, created=dt.datetime.fromtimestamp(now, dt.UTC).isoformat())], 0, 1)
+    double.ahead_s = dt.datetime(9999, 12, 31, 23, 58, tzinfo=dt.UTC).timestamp() - time.time()
+    assert ids(await routee.search(Api.STANDARD, PHONE, (now - 60) * 1000, (now + 60) * 1000)) == ["id-1"]
 
 
 async def test_clocks_that_move_under_a_search_prove_nothing(double: RouteeDouble, routee: Routee) -> None:
