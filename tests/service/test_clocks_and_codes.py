@@ -20,14 +20,6 @@ rules:
     expires_after: 12h
     steps: [{voice: {from: "+302101234567", say: [{text: "Order", language: en-GB}]}}]
 """
-LABELLED_CODES = """
-rules:
-  - name: code
-    match: {type: code}
-    class: otp
-    send: transactional
-    steps: [{sms: {from: ACME, body: "Code {{ data.pin }}", ttl: 60s}}]
-"""
 DELIVERED = replace(report("track-1"), steps=(StepReport(1, Channel.SMS, StepStatus.DELIVERED, "Delivered"),))
 
 
@@ -57,27 +49,6 @@ async def test_a_message_is_found_whose_sender_had_a_wrong_clock(world: World, m
     await second.kill()
     assert world.outcomes() == [("ACCEPTED", None)]
     assert posts == [1]
-
-
-@pytest.mark.parametrize("restart", [False, True])
-async def test_a_newer_labelled_code_is_known_after_a_take_over(world: World, restart: bool) -> None:
-    """Codes by an API whose tracking shows our label: the older one waits (429), the newer one is delivered, the process dies."""
-    world.reload(LABELLED_CODES)
-    process = await Process(world).start()
-    older = world.record("code", key="a")
-    flow = world.answer(older, "code", Refused(RefusalKind.THROTTLED, 429, "x", 20_000))
-    await process.put(older, seconds=1)
-    newer = world.record("code", key="a")
-    await process.put(newer, seconds=1)
-    process.call_back(newer, "code", DELIVERED)
-    await world.clock.advance(5)
-    if restart:
-        await process.kill()
-        process = await Process(world).start()
-    await world.clock.advance(60)
-    posts = world.posts(flow)
-    await process.kill()
-    assert posts == [1], world.outcomes()
 
 
 async def test_a_newer_code_counts_for_as_long_as_an_older_one_may_wait(world: World) -> None:

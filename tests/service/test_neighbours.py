@@ -18,6 +18,14 @@ rules:
     expires_after: 12h
     steps: [{voice: {from: "+302101234567", say: [{text: "Order", language: en-GB}]}}]
 """
+LABELLED_CODES = """
+rules:
+  - name: code
+    match: {type: code}
+    class: otp
+    send: transactional
+    steps: [{sms: {from: ACME, body: "Code {{ data.pin }}", ttl: 60s}}]
+"""
 LOST = Doubt("timeout")
 DELIVERED = replace(report("track-1"), steps=(StepReport(1, Channel.SMS, StepStatus.DELIVERED, "Delivered"),))
 
@@ -119,9 +127,15 @@ async def test_a_doubt_ends_however_many_are_sent_to_its_phone(world: World, mon
     assert told
 
 
+@pytest.mark.parametrize("labelled", [False, True])
 @pytest.mark.parametrize("restart", [False, True])
-async def test_a_newer_code_is_known_after_a_take_over(world: World, restart: bool) -> None:
-    """The older code waits (429), the newer one is delivered; after a take-over the older one must still be worthless."""
+async def test_a_newer_code_is_known_after_a_take_over(world: World, restart: bool, labelled: bool) -> None:
+    """The older code waits (429), the newer one is delivered; after a take-over the older one must still be worthless.
+
+    Whether it went by an API whose tracking shows our label makes no difference.
+    """
+    if labelled:
+        world.reload(LABELLED_CODES)
     process = await Process(world).start()
     older = world.record("code", key="a")
     flow = world.answer(older, "code", Refused(RefusalKind.THROTTLED, 429, "x", 20_000))
