@@ -24,11 +24,22 @@ class Checkpoints:
         self._last_at = self._begun = lane.parts.clock.boot()
         self._begun_ms = lane.parts.clock.now_ms()
         self._committed: int | None = None
+        self._rows = 0  # appended so far, valid or not
         self._writing = asyncio.Lock()  # a drain's checkpoint must not be followed by one that was noted before it
 
     async def restate(self) -> None:
         """The first row of the epoch: the checkpoint as found, so that a zombie's later one cannot override it."""
         await self._append(self._last)
+
+    async def prove(self) -> None:
+        """Wait until a row appended after this call is valid: no CLAIM stood before it, so whatever was known of the lane was still all.
+
+        One row serves all who wait. Raises LaneLost.
+        """
+        before = self._rows
+        async with self._writing:
+            if self._rows == before:
+                await self._append(self._last)
 
     async def run(self) -> None:
         """Every few seconds when something moved, and on an idle lane often enough for retention."""
@@ -81,6 +92,7 @@ class Checkpoints:
     async def _append(self, checkpoint: Checkpoint) -> None:
         writer = self._lane.writer
         epoch = writer.epoch.epoch
+        self._rows += 1
         await asyncio.shield(writer.append(lambda k: rows.checkpoint_row(checkpoint, epoch, k), lambda _: None))
         self._last = checkpoint
         self._last_at = self._lane.parts.clock.boot()

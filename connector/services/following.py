@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -90,10 +90,12 @@ def _in_vain(lane: Lane, live: Live) -> bool:
     return now - live.unanswered_since >= _PATIENCE_S
 
 
-async def hear(lane: Lane, heard: Heard) -> None:
+async def hear(lane: Lane, heard: Heard, prove: Callable[[], Awaitable[None]]) -> None:
     """Apply one callback. It may come before the send's answer, twice, late, out of order, or for nobody: then it is a dead letter.
 
-    The letter is acknowledged before the callback counts as taken, so that no crash can lose it. Raises LaneLost.
+    The letter is acknowledged before the callback counts as taken, so that no crash can lose it. Whoever wakes up after the lane was
+    taken over does not know what the new owner sent: before a callback is called nobody's, ``prove`` waits for the proof that the lane
+    was still owned. Raises LaneLost.
     """
     callback = heard.callback
     if callback is None:
@@ -102,6 +104,7 @@ async def hear(lane: Lane, heard: Heard) -> None:
     else:
         live = await _find(lane, callback)
         if live is None or live.flow.state in _UNSENT:
+            await prove()
             await _orphan(lane, heard.record, callback, live)
         else:
             report, before = callback.report, live.flow
@@ -111,6 +114,7 @@ async def hear(lane: Lane, heard: Heard) -> None:
             except IllegalMove:
                 if live.flow.state not in _UNSENT:
                     raise
+                await prove()
                 await _orphan(lane, heard.record, callback, live)  # it ended unsent while the callback waited for its turn
             if report.status is None and (report.tracking_id is None or report == FlowReport(report.tracking_id, None)):
                 # Nobody could read its body, or the status in it: ask instead. A doubt's search is hurried by the first one only.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from connector.ports import Heard
@@ -19,8 +20,10 @@ _MOST = 2000  # so many waiting, and the lane's feed rests; at half of it, it go
 class Hearing:
     """One tenure's. What still waits at its end is heard by the next one: the checkpoint passes only what was applied."""
 
-    def __init__(self, lane: Lane) -> None:
+    def __init__(self, lane: Lane, prove: Callable[[], Awaitable[None]]) -> None:
+        """``prove``: returns once it is known that the lane was owned when it was called; raises LaneLost."""
         self._lane = lane
+        self._prove = prove
         self._waiting: deque[Heard] = deque()
         self._came = asyncio.Event()
         self._free = asyncio.Semaphore(_AT_ONCE)
@@ -52,7 +55,7 @@ class Hearing:
             if len(self._waiting) <= _MOST // 2:
                 self._hold(held=False)
             lane.callbacks.take(heard.record.offset)
-            lane.hear(following.hear(lane, heard), self._free.release)
+            lane.hear(following.hear(lane, heard, self._prove), self._free.release)
 
     def _hold(self, *, held: bool) -> None:
         if held is not self._held:

@@ -127,7 +127,7 @@ class Keeper:
                     raise LaneStopped  # noqa: TRY301 - nothing has begun: the next owner adopts what this one did not
                 for work in (self._work(lane), lane.agenda.run(), checkpoints.run(), checkpoints.run_commits(), self._watch(lane)):
                     lane.background(work)
-                hearing = self._hearing = Hearing(lane)
+                hearing = self._hearing = Hearing(lane, checkpoints.prove)
                 lane.background(hearing.run())
                 lane.background(forget(lane))
                 lane.background(inherited.report(lane, doubts))

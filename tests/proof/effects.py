@@ -101,6 +101,8 @@ def letters_are_whole(known: Known) -> Iterator[str]:
     for flow_id, (event, flow) in known.flows.items():
         found = letters.pop(flow_id, [])
         if flow.fate is None:
+            if found and flow_id in known.accepts:
+                yield f"{_name(event, flow)} was accepted and has a dead letter"
             continue
         if (flow.fate is Fate.INVALID) is not bool(found):
             yield f"{_name(event, flow)} has {'a' if found else 'no'} dead letter"

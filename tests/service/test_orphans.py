@@ -108,6 +108,37 @@ async def test_a_callback_for_a_flow_that_retention_took_is_an_orphan(world: Wor
     await later.stop()
 
 
+async def test_a_zombie_calls_no_flow_of_its_successor_an_orphan(world: World) -> None:
+    """It wakes up, hears what its successor's flow was called back, and does not know the flow: it finds itself fenced instead."""
+    zombie = await Process(world).start()
+    successor = await Process(world).start()
+    record = world.record("order")
+    world.answer(record, "order", Accepted("t-9", 200))
+    await successor.put(record)
+    zombie.call_back(record, "order", report("t-9"))
+    successor.feed.deliver(LANE)
+    await world.clock.advance(0.1)
+    assert (zombie.value("callbacks_orphaned_total"), zombie.value("fenced_total")) == (0, 1)
+    assert world.dead_letters.letters == []
+    assert [event["status"] for event in world.outputs("statuses")] == ["QUEUED", "SUCCEEDED"]
+    await zombie.kill()
+    await successor.stop()
+
+
+async def test_one_row_proves_the_lane_owned_for_many_orphans(world: World) -> None:
+    """A flood of them costs the journal next to nothing."""
+    process = await Process(world).start()
+    rows = len(world.journal_logs[LANE])
+    for _ in range(200):
+        record = world.record("order")
+        world.records.remove(record)
+        process.call_back(record, "order", report("t-9"))
+    await world.clock.advance(1)
+    assert len(world.dead_letters.letters) == 200
+    assert len(world.journal_logs[LANE]) - rows <= 20
+    await process.stop()
+
+
 async def test_a_callback_before_the_sends_answer_is_no_orphan(world: World) -> None:
     """It is held by the flow's row and applied: the send is proven, and no letter is written."""
     process = await Process(world).start()

@@ -141,6 +141,7 @@ class SimSource:
     def __init__(self, coordinator: Coordinator, process: Process) -> None:
         self.process = process
         self.member: Member | None = None
+        self._answered: Member | None = None  # whose eviction the coordinator has told us
         self._coordinator = coordinator
         self._broker = coordinator.broker
         self._items: deque[SourceEvent | tuple[LaneId, int, list[Record]]] = deque()
@@ -221,7 +222,9 @@ class SimSource:
             return
         member = self.member
         if member is not None and member.gone and member.cut_until <= self._broker.loop.time() and not self._broker.down:
-            self._lose()
+            if self._answered is member:
+                self._lose()
+            self._answered = member  # the answer takes its time: a zombie is at work until then
         self._broker.loop.on(self.process, 0.3 + self._broker.rng.random() * 2.0, self._heartbeat)
 
     def _join(self) -> None:

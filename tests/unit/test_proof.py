@@ -251,6 +251,14 @@ def test_the_providers_word_stands_above_the_story() -> None:
     assert {problem.law for problem in problems(_changed(taken, "posts", 4, tracking_id=None))} >= {"I1"}
 
 
+def test_an_accepted_flow_has_no_dead_letter_whatever_chance_decided() -> None:
+    """Where no fate is told, too: a letter is lawful only for what was never accepted."""
+    event = good().events[0]
+    facts = _changed(good(), "events", 0, flows=(replace(event.flows[0], fate=None),))
+    assert problems(facts) == []
+    assert {problem.law for problem in problems(_more(facts, "letters", _letter(event.flows[0].flow_id, event.offset)))} == {"I8"}
+
+
 def test_a_parked_flow_may_be_posted_late() -> None:
     """A long wait releases the key."""
     facts = _changed(good(), "posts", 0, seq=7)
