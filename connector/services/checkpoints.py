@@ -24,7 +24,7 @@ class Checkpoints:
         self._last_at = self._begun = lane.parts.clock.boot()
         self._begun_ms = lane.parts.clock.now_ms()
         self._committed: int | None = None
-        self._rows = 0  # appended so far, valid or not
+        self._appended = self._valid = 0  # rows so far; the number of the last one that is known valid
         self._writing = asyncio.Lock()  # a drain's checkpoint must not be followed by one that was noted before it
 
     async def restate(self) -> None:
@@ -36,9 +36,9 @@ class Checkpoints:
 
         One row serves all who wait. Raises LaneLost.
         """
-        before = self._rows
+        before = self._appended
         async with self._writing:
-            if self._rows == before:
+            if self._valid <= before:  # whoever appended one meanwhile may have failed
                 await self._append(self._last)
 
     async def run(self) -> None:
@@ -92,8 +92,9 @@ class Checkpoints:
     async def _append(self, checkpoint: Checkpoint) -> None:
         writer = self._lane.writer
         epoch = writer.epoch.epoch
-        self._rows += 1
+        self._appended += 1
         await asyncio.shield(writer.append(lambda k: rows.checkpoint_row(checkpoint, epoch, k), lambda _: None))
+        self._valid = self._appended
         self._last = checkpoint
         self._last_at = self._lane.parts.clock.boot()
         self._lane.parts.metrics.checkpoints.inc()

@@ -93,9 +93,7 @@ def _in_vain(lane: Lane, live: Live) -> bool:
 async def hear(lane: Lane, heard: Heard, prove: Callable[[], Awaitable[None]]) -> None:
     """Apply one callback. It may come before the send's answer, twice, late, out of order, or for nobody: then it is a dead letter.
 
-    The letter is acknowledged before the callback counts as taken, so that no crash can lose it. Whoever wakes up after the lane was
-    taken over does not know what the new owner sent: before a callback is called nobody's, ``prove`` waits for the proof that the lane
-    was still owned. Raises LaneLost.
+    The letter is acknowledged before the callback counts as taken, so that no crash can lose it. Raises LaneLost.
     """
     callback = heard.callback
     if callback is None:
@@ -104,8 +102,7 @@ async def hear(lane: Lane, heard: Heard, prove: Callable[[], Awaitable[None]]) -
     else:
         live = await _find(lane, callback)
         if live is None or live.flow.state in _UNSENT:
-            await prove()
-            await _orphan(lane, heard.record, callback, live)
+            await _orphan(lane, heard.record, callback, live, prove)
         else:
             report, before = callback.report, live.flow
             counts.words(lane.parts.metrics, report)
@@ -114,8 +111,7 @@ async def hear(lane: Lane, heard: Heard, prove: Callable[[], Awaitable[None]]) -
             except IllegalMove:
                 if live.flow.state not in _UNSENT:
                     raise
-                await prove()
-                await _orphan(lane, heard.record, callback, live)  # it ended unsent while the callback waited for its turn
+                await _orphan(lane, heard.record, callback, live, prove)  # it ended unsent while the callback waited for its turn
             if report.status is None and (report.tracking_id is None or report == FlowReport(report.tracking_id, None)):
                 # Nobody could read its body, or the status in it: ask instead. A doubt's search is hurried by the first one only.
                 live.poll_alone = not live.flow.finished
@@ -136,7 +132,9 @@ async def _find(lane: Lane, callback: Callback) -> Live | None:
     return live or await _revive(lane, callback)
 
 
-async def _orphan(lane: Lane, record: Record, callback: Callback, live: Live | None) -> None:
+async def _orphan(lane: Lane, record: Record, callback: Callback, live: Live | None, prove: Callable[[], Awaitable[None]]) -> None:
+    """Whoever wakes up after the lane was taken over does not know what the new owner sent: first ``prove`` that it was still owned."""
+    await prove()
     letter = replace(_callback_letter("CALLBACK_ORPHANED", "the flow is not known", record), flow_id=callback.flow_id)
     known = {"lane": str(lane.id), "flow_id": callback.flow_id}
     if live is not None:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 
 from connector.adapters.callback_codec import decode_callback
+from connector.core import rows
 from connector.core.flow import Ended, State
 from connector.core.model import Accepted, FlowStatus, Record, RefusalKind, Refused
+from connector.errors import LaneLost
+from connector.ports import Entry
 from connector.services.parts import Policy
 from tests.service.world import LANE, Process, World, report
 
@@ -125,17 +128,30 @@ async def test_a_zombie_calls_no_flow_of_its_successor_an_orphan(world: World) -
     await successor.stop()
 
 
+async def test_whoever_waits_for_a_proof_that_fails_hears_so(world: World) -> None:
+    """One row is asked for many: where it finds the lane taken over, none of them may go on."""
+    process = await Process(world).start()
+    keeper = process.intake.keepers[LANE]
+    assert keeper._hearing is not None
+    proofs = [asyncio.ensure_future(keeper._hearing._prove()) for _ in range(3)]
+    log = world.journal_logs[LANE]
+    log.append(Entry(len(log), *rows.claim_row("somebody", "else", 0), 0))
+    await world.clock.advance(0.1)
+    assert [type(proof.exception()) for proof in proofs] == [LaneLost] * 3
+    await process.kill()
+
+
 async def test_one_row_proves_the_lane_owned_for_many_orphans(world: World) -> None:
     """A flood of them costs the journal next to nothing."""
     process = await Process(world).start()
-    rows = len(world.journal_logs[LANE])
+    before = len(world.journal_logs[LANE])
     for _ in range(200):
         record = world.record("order")
         world.records.remove(record)
         process.call_back(record, "order", report("t-9"))
     await world.clock.advance(1)
     assert len(world.dead_letters.letters) == 200
-    assert len(world.journal_logs[LANE]) - rows <= 20
+    assert len(world.journal_logs[LANE]) - before <= 20
     await process.stop()
 
 
