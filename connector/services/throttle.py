@@ -23,7 +23,7 @@ _WINDOW_MIN = 20
 _TICK_S = 0.05
 _SPARE_POLLS, _SPARE_POLLS_PER_S = 3.0, 0.1  # what a process may ask however little it sends
 _LONG_S = 10.0  # a backlog of sends that lasts longer lets those few polls through
-_DEEPEST_DEBT = 100.0  # last questions beyond it are free: an outage's overdue flows must not silence polls for hours
+_DEEPEST_DEBT = 100.0  # what is asked beyond it is free: an outage's overdue flows must not silence polls for hours
 
 
 class Breaker(enum.Enum):
@@ -151,9 +151,9 @@ class Throttle:
     def may_poll(self, *, last: bool = False) -> bool:
         """Take one request out of the polls' budget. ``last``: a flow ends with it, so it is only counted.
 
-        Polls are at most ``polling.max_share`` of sends and polls together, but for a few that a quiet process may always make, and go no
-        faster than that share of the rate. What sends need comes first, but for those few where they wait for long; what waits for a
-        breaker needs nothing.
+        Polls are at most ``polling.max_share`` of sends and polls together, but for a few that a quiet process may always make (later sends
+        pay for them), and go no faster than that share of the rate. What sends need comes first, but for those few where they wait for
+        long; what waits for a breaker needs nothing.
         """
         now = self._clock.boot()
         rate = self._rate * self._share * self._poll_share
@@ -161,18 +161,20 @@ class Throttle:
         self._polls_spare = min(self._polls_spare + (now - self._poll_filled) * _SPARE_POLLS_PER_S, _SPARE_POLLS)
         self._poll_filled = now
         if last:
-            if self._polls_earned > -_DEEPEST_DEBT:
-                self._polls_earned -= 1.0
+            self._spend()
             return True
         earned = 0.0 if self._waiting and not self._open else self._polls_earned
         if self._poll_tokens < 1.0 or self._sends_first(now) or max(earned, self._polls_spare) < 1.0:
             return False
         self._poll_tokens -= 1.0
-        if earned >= 1.0:
-            self._polls_earned -= 1.0
-        else:
+        if earned < 1.0:
             self._polls_spare -= 1.0
+        self._spend()
         return True
+
+    def _spend(self) -> None:
+        """One more was asked: out of what is earned, or to be earned by later sends."""
+        self._polls_earned = max(self._polls_earned - 1.0, -_DEEPEST_DEBT)
 
     def _sends_first(self, now: float) -> bool:
         """Sends wait for permits, and have not waited for long; or the token is refused, and polls would be, too."""

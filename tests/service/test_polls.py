@@ -314,6 +314,20 @@ async def test_a_quiet_process_may_always_ask_a_little() -> None:
     assert 3 <= await polled(0.1, 0, 100) <= 14
 
 
+async def test_later_sends_pay_for_what_was_asked_without_any() -> None:
+    """Else a process that sends at last would ask its share and those few on top."""
+    clock = FakeClock()
+    throttle = Throttle(clock, Metrics(), 100_000.0, 1000, 0.1)
+    throttle.set_share(1.0)
+    early = 0
+    for _ in range(100):
+        await clock.advance(1)
+        early += throttle.may_poll()
+    throttle.earn_polls(9 * (early + 5))
+    await clock.advance(1)
+    assert sum(throttle.may_poll() for _ in range(100)) <= 5 + 1
+
+
 async def test_a_share_of_one_is_no_bound() -> None:
     """Only the rate bounds polls then."""
     assert await polled(1.0, 1, 2) == 2000
