@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -10,11 +11,15 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 _CONNECT = b"CONNECT"
+_SPREAD = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one client may take of a server. Seconds and bytes."""
+    """What one client may take of a server. Seconds and bytes.
+
+    A deadline is up to half as long again, drawn for each: else all who came together are cut together and come back together.
+    """
 
     head_s: float = 5.0
     head_bytes: int = 16_384
@@ -22,6 +27,14 @@ class Limits:
     body_bytes: int = 65_536
     keep_alive_s: int = 75
     connections: int = 2_000
+
+    def head_deadline_s(self) -> float:
+        """For one head."""
+        return self.head_s * (1.0 + _SPREAD * random.random())  # noqa: S311 - no secret
+
+    def body_deadline_s(self) -> float:
+        """For one body."""
+        return self.body_s * (1.0 + _SPREAD * random.random())  # noqa: S311 - no secret
 
 
 class GuardedProtocol(HttpToolsProtocol):
@@ -126,7 +139,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _await_head(self) -> None:
         self._head_bytes = 0
-        self._deadline = self.loop.call_later(self.limits.head_s, self.transport.abort)
+        self._deadline = self.loop.call_later(self.limits.head_deadline_s(), self.transport.abort)
 
     def _head_done(self) -> None:
         if self._deadline is not None:

@@ -80,7 +80,7 @@ class _Body:
         """All of it; nothing when it is too large, too slow or broken off."""
         body = bytearray()
         try:
-            async with asyncio.timeout(self._limits.body_s):
+            async with asyncio.timeout(self._limits.body_deadline_s()):
                 while (part := await self._receive())["type"] == "http.request":
                     body += part.get("body", b"")
                     if len(body) > self._limits.body_bytes:

@@ -37,7 +37,7 @@ def openapi() -> Json:
 def _callback() -> Json:
     bounds = Limits()
     read = (
-        f"Read as JSON whatever its content type says, up to {bounds.body_bytes} bytes and for {bounds.body_s:g} s. "
+        f"Read as JSON whatever its content type says, up to {bounds.body_bytes} bytes and for {bounds.body_s:g} s or a little longer. "
         "One that cannot be read is answered with 200 all the same, and makes the connector ask tracking."
     )
     return {
