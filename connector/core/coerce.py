@@ -38,12 +38,7 @@ def parse_json(body: bytes) -> object | None:
     if len(body) > MAX_BODY:
         return None
     try:
-        document: object = json.loads(
-            body.decode(json.detect_encoding(body), errors="replace"),
-            parse_float=_decimal,
-            parse_int=_whole,
-            parse_constant=_nothing,
-        )
+        document: object = _JSON.decode(body.decode(json.detect_encoding(body), errors="replace"))
     except (ValueError, RecursionError):
         return None
     return document
@@ -62,6 +57,9 @@ def _whole(digits: str) -> int | None:
 
 def _nothing(_word: str) -> None:
     """NaN and the infinities, which JSON does not have."""
+
+
+_JSON = json.JSONDecoder(parse_float=_decimal, parse_int=_whole, parse_constant=_nothing)
 
 
 def first(document: Mapping[str, Any], *names: str) -> object | None:
