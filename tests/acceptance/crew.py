@@ -22,7 +22,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import orjson
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
@@ -31,6 +31,7 @@ from connector.core import identity
 from connector.simulator import recipient_for
 
 PARTITIONS = 6
+_NO_COORDINATOR = (KafkaError.NOT_COORDINATOR, KafkaError.COORDINATOR_NOT_AVAILABLE, KafkaError.COORDINATOR_LOAD_IN_PROGRESS)
 RULES = """
 rules:
   - name: login-code
@@ -318,7 +319,7 @@ class Crew:
         """Input records behind the committed offsets of the group."""
         with self._consumer(self.name) as consumer:
             partitions = [TopicPartition(self.input, number) for number in range(PARTITIONS)]
-            committed = {entry.partition: max(entry.offset, 0) for entry in consumer.committed(partitions, 20)}
+            committed = {entry.partition: max(entry.offset, 0) for entry in _committed(consumer, partitions)}
             return sum(consumer.get_watermark_offsets(entry, 20)[1] - committed[entry.partition] for entry in partitions)
 
     def read(self, topic: str) -> list[Any]:
@@ -361,3 +362,15 @@ def _await_port(port: int, seconds: float = 30.0) -> None:
             return
         time.sleep(0.1)
     raise TimeoutError(f"nothing listens on port {port}")
+
+
+def _committed(consumer: Consumer, partitions: list[TopicPartition]) -> list[TopicPartition]:
+    """The group's offsets. A group that is new may have no coordinator yet: that is waited for. Raises KafkaException."""
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            return consumer.committed(partitions, 20)
+        except KafkaException as error:
+            if error.args[0].code() not in _NO_COORDINATOR or time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
