@@ -68,7 +68,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.callbacks", description="The ingress under load, kills and forgery.")
     parser.add_argument("--only", action="append", choices=("plain", "storm", "forged", "slow"), help="this part only; may be repeated")
     parser.add_argument("--short", action="store_true", help="about a minute for all; what is given beside it still counts")
-    parser.add_argument("--seconds", type=float, default=20.0, help="plain: of load; slow: of each run (default 20)")
+    parser.add_argument("--seconds", type=float, default=40.0, help="plain: of load; slow: of each run (default 40)")
     parser.add_argument("--callbacks", type=int, default=200_000, help="storm (default 200,000)")
     parser.add_argument("--rate", type=float, default=200.0, help="storm: callbacks per second (default 200)")
     parser.add_argument("--kills", type=int, default=50, help="storm: receivers killed with -9 (default 50)")
@@ -76,7 +76,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1, help="storm: when they come (default 1)")
     parser.add_argument("--forged", type=int, default=1_000_000, help="forged calls (default 1,000,000)")
     parser.add_argument("--sockets", type=int, default=1_000, help="slow sockets (default 1,000)")
-    parser.add_argument("--pairs", type=int, default=7, help="slow: runs with and without (default 7 of each)")
+    parser.add_argument("--pairs", type=int, default=9, help="slow: runs with and without (default 9 of each)")
     parser.add_argument("--events", type=float, default=60.0, help="slow: events per second (default 60)")
     parser.add_argument("--report", type=Path, help="write the figures there as JSON")
     if "--short" in sys.argv:
