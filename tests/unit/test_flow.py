@@ -280,6 +280,21 @@ def test_every_answer_is_written_into_its_attempt(answer: NotSent | Refused | Re
     assert (late.state, late.pending) == (State.ACCEPTED, second.pending)
 
 
+def test_a_day_of_refusals_makes_no_endless_row() -> None:
+    """The first attempts, the last ones and whatever is in question stay; numbers go on."""
+    flow = advance(advance(NEW, Intended(), NOW), Refused(RefusalKind.THROTTLED, 429, "HTTP_429"), NOW)
+    flow = advance(advance(flow, Intended(), NOW), Doubt("timeout"), NOW)
+    for _ in range(3000):
+        flow = advance(advance(flow, Intended(), NOW), Refused(RefusalKind.THROTTLED, 429, "HTTP_429"), NOW)
+        assert len(flow.attempts) <= 21
+    assert [line.n for line in flow.attempts] == [1, 2, 3, 4, *range(flow.attempt - 16, flow.attempt + 1)]
+    assert flow.attempt == 3002
+    late = advance(flow, Intended(), NOW)
+    for _ in range(30):
+        late = advance(advance(late, Doubt("timeout"), NOW), Intended(), NOW)
+    assert sum(line.outcome == "DOUBT" for line in late.attempts) == 31
+
+
 def test_parked_flows_say_until_when_and_why() -> None:
     """``due_ms`` and reason stand in the row, and go with the next intent."""
     parked = advance(advance(INTENT, NotSent("dns"), NOW), Parked(NOW + 9, "dns"), NOW)
