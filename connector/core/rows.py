@@ -4,7 +4,7 @@
 row        key                     value
 ========== ======================= =============================================
 CLAIM      ``claim|<nonce>``       head, {nonce, host, at}
-CHECKPOINT ``ckpt|<epoch>``        head, {J, OUT, CB, IN, topic_id}
+CHECKPOINT ``ckpt|<epoch>``        head, {J, OUT, CB, IN, topic_id, POLLS}
 flow       ``<flow_id>|<epoch>``   head, the whole flow with its un-acked events
 ========== ======================= =============================================
 
@@ -71,13 +71,17 @@ class Head(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """How far everything before is done: J (journal), OUT (end of outputs per topic), CB (callbacks taken), IN (input position)."""
+    """How far everything before is done: J (journal), OUT (end of outputs per topic), CB (callbacks taken), IN (input position).
+
+    And what is left of the lane's budget of polls; None where a release wrote it that did not know that.
+    """
 
     journal: int
     outputs: Mapping[str, int]
     callbacks: int | None
     input: int | None
     topic_id: str | None = None
+    polls: float | None = None
 
 
 def flow_key(flow_id: str, epoch: int) -> bytes:
@@ -134,6 +138,7 @@ def checkpoint_row(checkpoint: Checkpoint, epoch: int, k: int) -> tuple[bytes, b
         "CB": checkpoint.callbacks,
         "IN": checkpoint.input,
         "topic_id": checkpoint.topic_id,
+        "POLLS": checkpoint.polls,
     }
     return f"ckpt|{epoch}".encode(), head + orjson.dumps(body)
 
@@ -142,7 +147,7 @@ def checkpoint_of(value: bytes) -> Checkpoint:
     """Body of a CHECKPOINT row. Raises LaneRefused for one that cannot be read."""
     try:
         body = orjson.loads(value[_HEAD.size :])
-        return Checkpoint(body["J"], body["OUT"], body["CB"], body["IN"], body.get("topic_id"))
+        return Checkpoint(body["J"], body["OUT"], body["CB"], body["IN"], body.get("topic_id"), body.get("POLLS"))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise LaneRefused(f"a journal's checkpoint cannot be read: {type(error).__name__}") from error
 

@@ -62,7 +62,7 @@ class Checkpoints:
 
     async def _write(self, idle_s: float) -> None:
         lane = self._lane
-        noted = replace(self._last, outputs=lane.emitter.out, callbacks=self._callbacks(), input=lane.taken.position)
+        noted = replace(self._last, outputs=lane.emitter.out, callbacks=self._callbacks(), input=lane.taken.position, polls=lane.polls.left)
         await lane.writer.drained()
         journal = max(self._last.journal, lane.last_row)
         unacked = lane.emitter.unacked()

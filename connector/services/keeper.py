@@ -145,6 +145,7 @@ class Keeper:
             if lane is not None:
                 self.on_their_way = lane.emitter.unacked()
                 lane.writer.lose("closed")
+                lane.polls.close()
                 lane.backlog.clear(flow_on=not self._succeeded)
 
     async def _pause(self, backoff_s: float) -> None:
@@ -169,7 +170,7 @@ class Keeper:
             waits = live.flow.state is State.NOT_SENT or (live.flow.state is State.PARKED and (live.flow.due_ms or 0) <= hold_ms)
             if waits:
                 lane.begin(live)  # ahead of the input in its key's order
-        self.parts.throttle.earn_polls(len(claimed.follow))
+        lane.polls.take_over(claimed.checkpoint.polls, len(claimed.follow))
         for flow in claimed.follow:
             lane.flows[flow.facts.flow_id] = live = Live(flow)
             lane.neighbours.note(flow)

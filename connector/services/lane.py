@@ -28,6 +28,7 @@ from connector.services.live import Live, Unsendable, named
 from connector.services.parts import Parts
 from connector.services.retries import Retry, limited, retry_after
 from connector.services.rows import RowReader, RowWriter
+from connector.services.throttle import PollBudget
 from connector.services.turns import Turns
 
 log = get_logger("lane")
@@ -51,6 +52,7 @@ class Lane:
         self.flows: dict[str, Live] = {}
         self.turns = Turns()
         self.agenda = Agenda(self)
+        self.polls = PollBudget(parts.throttle)
         self.backlog = Backlog(lane, parts)
         self.neighbours = claimed.neighbours
         self.newest = claimed.newest
@@ -222,6 +224,7 @@ class Lane:
         counts.attempt(self.parts, live, outcome)
         if not isinstance(outcome, NotSent):
             self.parts.throttle.record(bad=isinstance(outcome, Doubt))
+            self.polls.sent()
         return limited(outcome, live.flow.attempts)
 
     def _may_post(self, live: Live, begun: float) -> bool:

@@ -92,7 +92,7 @@ class Polls:
 
     @staticmethod
     async def _ask(lane: Lane, live: Live, api: Api, tracking_id: str, *, last: bool) -> Answer:
-        if live.flow.finished or not lane.parts.throttle.may_poll(last=last):
+        if live.flow.finished or not lane.polls.may_poll(last=last):
             return POSTPONED
         lane.parts.metrics.poll_requests.labels("flow").inc()
         return await lane.parts.tracking.flow(api, tracking_id)
@@ -169,7 +169,7 @@ class Polls:
 async def _allowed(lane: Lane, *, last: bool) -> bool:
     """Pages that were read are not read again for want of a moment's patience with the budget."""
     for _ in range(_WAITS):
-        if lane.parts.throttle.may_poll(last=last):
+        if lane.polls.may_poll(last=last):
             return True
         await lane.parts.clock.sleep(_WAIT_S)
     return False

@@ -6,7 +6,6 @@ import asyncio
 import enum
 import heapq
 import itertools
-import math
 from asyncio import Future
 from collections import deque
 
@@ -22,6 +21,7 @@ _TELL_S = 10.0
 _WINDOW_MIN = 20
 _TICK_S = 0.05
 _SPARE_POLLS, _SPARE_POLLS_PER_S = 3.0, 0.1  # what a process may ask however little it sends
+_NO_BOUND = 1e6  # polls per send
 _LONG_S = 10.0  # a backlog of sends that lasts longer lets those few polls through
 _DEEPEST_DEBT = 100.0  # what is asked beyond it is free: an outage's overdue flows must not silence polls for hours
 
@@ -48,7 +48,7 @@ class Throttle:
         self._probe_s = probe_s
         self._poll_share = poll_share
         self._poll_tokens = 1.0
-        self._polls_per_send = poll_share / (1.0 - poll_share) if poll_share < 1 else math.inf
+        self.polls_per_send = poll_share / (1.0 - poll_share) if poll_share < 1 else _NO_BOUND
         self._polls_earned = 0.0
         self._polls_spare = _SPARE_POLLS
         self._poll_filled = clock.boot()
@@ -108,7 +108,6 @@ class Throttle:
 
     def record(self, *, bad: bool) -> None:
         """What came of a POST, for the provider's breaker: bad is a doubt or a 5xx."""
-        self.earn_polls(1)
         now = self._clock.boot()
         if Breaker.PROVIDER in self._probing:
             self._probing.discard(Breaker.PROVIDER)
@@ -144,9 +143,9 @@ class Throttle:
         """Whether this breaker holds everything back."""
         return kind in self._open
 
-    def earn_polls(self, sends: int) -> None:
-        """So many sends were made, here or by whom the lane was taken over from: each allows for its part of a poll."""
-        self._polls_earned += sends * self._polls_per_send
+    def earn_polls(self, polls: float) -> None:
+        """So many more may be asked: sends have earned them, or a lane brings them along. Less than none: it takes them away."""
+        self._polls_earned = max(self._polls_earned + polls, -_DEEPEST_DEBT)
 
     def may_poll(self, *, last: bool = False) -> bool:
         """Take one request out of the polls' budget. ``last``: a flow ends with it, so it is only counted.
@@ -161,7 +160,7 @@ class Throttle:
         self._polls_spare = min(self._polls_spare + (now - self._poll_filled) * _SPARE_POLLS_PER_S, _SPARE_POLLS)
         self._poll_filled = now
         if last:
-            self._spend()
+            self.earn_polls(-1.0)
             return True
         earned = 0.0 if self._waiting and not self._open else self._polls_earned
         if self._poll_tokens < 1.0 or self._sends_first(now) or max(earned, self._polls_spare) < 1.0:
@@ -169,12 +168,8 @@ class Throttle:
         self._poll_tokens -= 1.0
         if earned < 1.0:
             self._polls_spare -= 1.0
-        self._spend()
+        self.earn_polls(-1.0)
         return True
-
-    def _spend(self) -> None:
-        """One more was asked: out of what is earned, or to be earned by later sends."""
-        self._polls_earned = max(self._polls_earned - 1.0, -_DEEPEST_DEBT)
 
     def _sends_first(self, now: float) -> bool:
         """Sends wait for permits, and have not waited for long; or the token is refused, and polls would be, too."""
@@ -246,3 +241,39 @@ class Throttle:
         rate = self._rate * self._share
         self._tokens = min(self._tokens + (now - self._filled) * rate, max(1.0, rate * _BURST_S))
         self._filled = now
+
+
+class PollBudget:
+    """One lane's part of what may be polled. It goes with the lane, by its CHECKPOINT, so that a take-over earns nothing twice."""
+
+    def __init__(self, throttle: Throttle) -> None:
+        self._throttle = throttle
+        self._left = 0.0
+
+    @property
+    def left(self) -> float:
+        """For the next owner. What was asked beyond it stays with this process."""
+        return round(max(self._left, 0.0), 1)
+
+    def take_over(self, left: float | None, followed: int) -> None:
+        """From the former owner; None: it did not say, so each flow that is still followed counts as one of its sends."""
+        self._earn(followed * self._throttle.polls_per_send if left is None else left)
+
+    def sent(self) -> None:
+        """Each send allows for its part of a poll."""
+        self._earn(self._throttle.polls_per_send)
+
+    def may_poll(self, *, last: bool = False) -> bool:
+        """See ``Throttle.may_poll``: whatever its lanes have left is the process's."""
+        allowed = self._throttle.may_poll(last=last)
+        if allowed:
+            self._left = max(self._left - 1.0, -_DEEPEST_DEBT)
+        return allowed
+
+    def close(self) -> None:
+        """The lane goes."""
+        self._throttle.earn_polls(-self.left)
+
+    def _earn(self, polls: float) -> None:
+        self._left += polls
+        self._throttle.earn_polls(polls)

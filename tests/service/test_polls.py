@@ -15,7 +15,7 @@ from connector.services.parts import Policy
 from connector.services.polls import POSTPONED, Answer
 from connector.services.throttle import Throttle
 from tests.fakes import FakeClock
-from tests.service.world import Process, World
+from tests.service.world import LANE, Process, World
 
 SHORT = replace(Policy(), poll_schedule_s=(5.0, 10.0), flow_deadline_s=10.0)
 LONG = replace(Policy(), poll_schedule_s=(5.0, 10.0), flow_deadline_s=600.0)
@@ -285,6 +285,35 @@ async def test_the_next_owner_asks_on(world: World) -> None:
     await second.stop()
 
 
+async def test_take_overs_earn_no_polls_twice(world: World) -> None:
+    """A send allows for its part of a poll once, however often its lane changes hands (a rolling restart of six)."""
+    policy = replace(LONG, flow_deadline_s=36_000.0)
+    process = await Process(world, policy).start()
+    await sent(world, process, 200, "code")
+    began, owners = world.clock.boot(), 1
+    await world.clock.advance(60)
+    for _ in range(6):
+        await process.stop()
+        process, owners = await Process(world, policy).start(), owners + 1
+        await world.clock.advance(60)
+    quiet = 4 * owners + 0.1 * (world.clock.boot() - began)  # what each process may ask however little it sends
+    assert len(world.provider.polls) <= 200 / 9 + quiet
+    await process.stop()
+
+
+async def test_a_lane_takes_what_it_earned_along(world: World) -> None:
+    """A process that a lane has left cannot spend its budget once more."""
+    process = await Process(world, LONG).start()
+    await sent(world, process, 90, "code")
+    assert process.lane.polls.left == 90 / 9
+    process.source.revoke(LANE)
+    await world.clock.advance(1)
+    process.throttle.set_share(1.0)
+    await world.clock.advance(1)
+    assert sum(process.throttle.may_poll() for _ in range(100)) <= 3  # what a quiet process may always make
+    await process.stop()
+
+
 # --------------------------------------------------------------------------------------------------------------- budget
 
 
@@ -293,8 +322,7 @@ async def polled(share: float, sends: int, seconds: int) -> int:
     clock = FakeClock()
     throttle = Throttle(clock, Metrics(), 100_000.0, 1000, share)
     throttle.set_share(1.0)
-    for _ in range(sends):
-        throttle.record(bad=False)
+    throttle.earn_polls(sends * throttle.polls_per_send)
     allowed = 0
     for _ in range(seconds):
         await clock.advance(1)
@@ -323,7 +351,7 @@ async def test_later_sends_pay_for_what_was_asked_without_any() -> None:
     for _ in range(100):
         await clock.advance(1)
         early += throttle.may_poll()
-    throttle.earn_polls(9 * (early + 5))
+    throttle.earn_polls(early + 5)
     await clock.advance(1)
     assert sum(throttle.may_poll() for _ in range(100)) <= 5 + 1
 

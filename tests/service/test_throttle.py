@@ -294,7 +294,7 @@ async def test_last_questions_cost_polls_only_for_a_while() -> None:
     allowed = 0
     for _ in range(60):
         for _ in range(60):
-            gate.throttle.record(bad=False)
+            gate.throttle.earn_polls(gate.throttle.polls_per_send)
         await gate.clock.advance(1)
         allowed += gate.throttle.may_poll()
     assert allowed >= 40

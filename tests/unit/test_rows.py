@@ -46,13 +46,18 @@ def test_siblings_show_in_the_head() -> None:
 
 
 @given(
-    st.integers(-1, 2**62), st.dictionaries(st.text(max_size=9), offsets), st.none() | offsets, st.none() | offsets, st.none() | st.text()
+    st.builds(
+        Checkpoint,
+        journal=st.integers(-1, 2**62),
+        outputs=st.dictionaries(st.text(max_size=9), offsets),
+        callbacks=st.none() | offsets,
+        input=st.none() | offsets,
+        topic_id=st.none() | st.text(),
+        polls=st.none() | st.floats(0, 1e9),
+    )
 )
-def test_a_checkpoint_comes_back(
-    journal: int, outputs: dict[str, int], callbacks: int | None, start: int | None, topic: str | None
-) -> None:
-    """J, OUT, CB, IN and the input topic's id."""
-    checkpoint = Checkpoint(journal, outputs, callbacks, start, topic)
+def test_a_checkpoint_comes_back(checkpoint: Checkpoint) -> None:
+    """J, OUT, CB, IN, the input topic's id and the polls."""
     key, value = rows.checkpoint_row(checkpoint, 5, 9)
     assert (key, rows.checkpoint_of(value)) == (b"ckpt|5", checkpoint)
     head = rows.head_of(value)
