@@ -32,10 +32,11 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Makes calls for the lanes of one input topic, signed with ``secret``."""
+    """Makes calls for the lanes of one input topic, signed with ``secret``, about the events ``<events>-<number>``."""
 
     topic: str
     secret: bytes
+    events: str = "bench"
 
     def call(self, number: int) -> Call:
         """The true callback of that number."""
@@ -57,7 +58,7 @@ class Caller:
         return self.call(number + 1)
 
     def _claim(self, number: int) -> CallbackClaim:
-        event_id = f"bench-{number}"
+        event_id = f"{self.events}-{number}"
         flow = identity.flow_id(event_id, "order-shipped")
         return CallbackClaim(self.topic, number % PARTITIONS, flow, 1, identity.digest(event_id))
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import multiprocessing
 import statistics
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
@@ -29,57 +28,74 @@ from tests.kafka import Broker
 
 _DONE_S: Final = 60.0
 _DRIP_S: Final = 1.0
+_APART: Final = multiprocessing.get_context("spawn")
+_EVENTS: Final = "slow"  # what the ids of the sent ones begin with
 
 
 class Sockets:
-    """``count`` of them at any time: heads of a byte a second, heads that stop, bodies of a byte a second. Each is opened anew when cut."""
+    """``count`` of them at any time: heads of a byte a second, heads that stop, bodies of a byte a second. Each is opened anew when cut.
 
-    def __init__(self, caller: Caller, port: int, count: int) -> None:
+    The bodies belong to genuine calls, as none else are read: about events that were sent, as Routee's own would be. All stand in a
+    process of their own, so that nothing but the worker under them is slowed.
+    """
+
+    def __init__(self, caller: Caller, sent: int, port: int, count: int) -> None:
+        """``sent``: so many of the caller's events there are, from 1."""
         self._caller = caller
+        self._sent = sent
         self._port = port
         self._count = count
-        self._over = threading.Event()
-        self._standing = threading.Event()
-        self.open = 0
-        self.opened = 0
+        self._standing, self._over = _APART.Event(), _APART.Event()
+        self._opened = _APART.Value("i", 0)
+        self._open = 0
 
     @contextlib.contextmanager
     def standing(self) -> Iterator[None]:
-        """While they all stand."""
-        with ThreadPoolExecutor(1) as beside:
-            running = beside.submit(uvloop.run, self._run())
-            try:
-                while not self._standing.wait(0.1) and not running.done():
-                    pass
-                yield
-            finally:
-                self._over.set()
-            running.result()
+        """While they all stand. Raises RuntimeError when they cannot."""
+        process = _APART.Process(target=self.hold, daemon=True)
+        process.start()
+        try:
+            while not self._standing.wait(0.1):
+                if not process.is_alive():
+                    raise RuntimeError("the slow sockets do not stand")
+            yield
+        finally:
+            self._over.set()
+            process.join()
+
+    @property
+    def opened(self) -> int:
+        """So many were opened, again and again."""
+        return int(self._opened.value)
+
+    def hold(self) -> None:
+        """Hold them until told to let go."""
+        uvloop.run(self._run())
 
     async def _run(self) -> None:
         tasks = [asyncio.ensure_future(self._hold(number)) for number in range(self._count)]
         while not self._over.is_set():
             await asyncio.sleep(0.05)
-            if self.open >= self._count * 0.9:  # some are always on their way back
+            if self._open >= self._count * 0.9:  # some are always on their way back
                 self._standing.set()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _hold(self, number: int) -> None:
-        request = self._caller.call(number).request
+        request = self._caller.call(1 + number % self._sent).request
         whole = request.index(b"\r\n\r\n") + 4
         at_once, dripping = ((1, True), (whole // 2, False), (whole, True))[number % 3]
         await asyncio.sleep(number / self._count)
         while True:
             with contextlib.suppress(OSError):
                 reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
-                self.open, self.opened = self.open + 1, self.opened + 1
+                self._open, self._opened.value = self._open + 1, self._opened.value + 1
                 try:
                     writer.write(request[:at_once])
                     await self._drip(reader, writer, request[at_once : at_once + 60] if dripping else b"")
                 finally:
-                    self.open -= 1
+                    self._open -= 1
                     writer.transport.abort()
             await asyncio.sleep(0.01)
 
@@ -103,7 +119,7 @@ class Sends:
         self._rate = rate
         self._producer = Producer({"bootstrap.servers": crew.bootstrap_servers, "linger.ms": 0})
         self._made_at: dict[str, float] = {}
-        self._number = 0
+        self.made = 0  # events so far
         self._read = 0  # bytes of the ledger
         self.posts: Counter[str] = Counter()  # by flow
 
@@ -126,12 +142,12 @@ class Sends:
         return [took[flow] for flow in made]
 
     def _produce(self) -> str:
-        self._number += 1
-        event_id = f"slow-{self._number}"
-        flow, phone = identity.flow_id(event_id, "order-shipped"), recipient_for("viber_ok", self._number)
-        event = {"event_id": event_id, "type": "order.shipped", "recipient": {"phone": phone}, "data": {"order_id": str(self._number)}}
+        self.made += 1
+        event_id = f"{_EVENTS}-{self.made}"
+        flow, phone = identity.flow_id(event_id, "order-shipped"), recipient_for("viber_ok", self.made)
+        event = {"event_id": event_id, "type": "order.shipped", "recipient": {"phone": phone}, "data": {"order_id": str(self.made)}}
         self._made_at[flow] = time.time()
-        self._producer.produce(self._crew.input, orjson.dumps(event), phone.encode(), self._number % PARTITIONS)
+        self._producer.produce(self._crew.input, orjson.dumps(event), phone.encode(), self.made % PARTITIONS)
         self._producer.poll(0)
         return flow
 
@@ -156,12 +172,12 @@ def slow(broker: Broker, folder: Path, *, sockets: int, pairs: int, seconds: flo
         admin, public = crew.ports[1]
         await_open(public)
         (secret,) = crew.settings(admin, public)["callbacks"]["secrets"]
-        caller, sends, opened = Caller(crew.input, secret.encode()), Sends(crew, rate), 0
+        caller, sends, opened = Caller(crew.input, secret.encode(), _EVENTS), Sends(crew, rate), 0
         sends.measure(5.0)  # lanes are claimed, code is warm
         p99: dict[bool, list[float]] = {False: [], True: []}
         for pair in range(pairs):
             for is_slow in (pair % 2 == 0, pair % 2 != 0):
-                held = Sockets(caller, public, sockets if is_slow else 0)
+                held = Sockets(caller, sends.made, public, sockets if is_slow else 0)
                 with held.standing():
                     took = sends.measure(seconds)
                     part.problems += uvloop.run(_still_answered(caller, public, pair))
