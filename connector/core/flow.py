@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import assert_never
 
 from connector.core import events, status
+from connector.core.attempts import Attempt, kept
 from connector.core.model import (
     Accepted,
     Api,
@@ -58,8 +59,6 @@ __all__ = [
     "advance",
 ]
 
-_FIRST_KEPT, _LAST_KEPT = 4, 16
-
 
 @dataclass(frozen=True, slots=True)
 class Facts:
@@ -87,17 +86,6 @@ class Facts:
     labelled: bool = False
     ttl_total_ms: int = 0
     in_doubt: InDoubt | None = None  # the rule's own choice
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """One POST, as SendEvent's ``attempts[]`` shows it."""
-
-    n: int
-    at_ms: int
-    outcome: str = "INTENT"
-    http_status: int | None = None
-    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,17 +170,11 @@ def advance(flow: Flow, event: Event, now_ms: int) -> Flow:  # noqa: C901 - one 
 def _intend(flow: Flow, now_ms: int) -> Flow:
     """INTENT(n): the same n only where no byte of it left us. Out of DOUBT it is the one flagged resend."""
     n = flow.next_attempt
-    earlier = _kept(tuple(attempt for attempt in flow.attempts if attempt.n < n))
+    earlier = kept(tuple(attempt for attempt in flow.attempts if attempt.n < n))
     resent = flow.resent or flow.state is State.DOUBT
     return replace(
         flow, state=State.INTENT, attempt=n, attempts=(*earlier, Attempt(n, now_ms)), resent=resent, due_ms=None, reason=None, detail=None
     )
-
-
-def _kept(attempts: tuple[Attempt, ...]) -> tuple[Attempt, ...]:
-    """Of long refused sends the first and the last, and all that are in question: each row carries them, and a day of 429 is thousands."""
-    middle = [line for line in attempts[_FIRST_KEPT:-_LAST_KEPT] if line.outcome != "REFUSED"]
-    return (*attempts[:_FIRST_KEPT], *middle, *attempts[max(_FIRST_KEPT, len(attempts) - _LAST_KEPT) :])
 
 
 def _answer(flow: Flow, answer: Rejected | NotSent | Refused | Doubt, target: State, now_ms: int) -> Flow:
