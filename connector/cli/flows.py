@@ -27,6 +27,7 @@ T = TypeVar("T")
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Show what became of an event, or list flows by state.")
 
+_WHOLE = 3  # more flows than these are listed, and only the newest is shown whole
 _WORDS = (*STATE_WORDS, OPEN, FOLLOWED)
 
 
@@ -52,12 +53,14 @@ def show(
     now_ms, times = time.time_ns() // 1_000_000, _times(settings)
     if as_json:
         print_json({"flows": [flows_text.flow_json(one, times, now_ms) for one in found], "looked": flows_text.looked_json(looked)})
+    elif len(found) > _WHOLE:
+        print_table(flows_text.COLUMNS, [flows_text.line(one, now_ms) for one in found])
+        print_text(flows_text.several(len(found)) + flows_text.screen(found[-1], times, now_ms))
     elif found:
         print_text("\n".join(flows_text.screen(one, times, now_ms) for one in found))
     else:
-        named = "this phone" if wanted.is_phone else wanted.text
         window_ms = round(settings.lane.dedup_window.total_seconds() * 1000)
-        print_text(flows_text.not_found(named, looked, settings.kafka.group_id, window_ms))
+        print_text(flows_text.not_found(wanted, looked, settings.kafka.group_id, window_ms))
     _warn(looked.refused)
     raise typer.Exit(0 if found else 1)
 

@@ -5,6 +5,7 @@ Whatever an event or Routee wrote is shown: a time outside the years 1 to 9999 a
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
@@ -12,12 +13,13 @@ from typing import TYPE_CHECKING, Final
 
 from connector.cli.options import visible
 from connector.core.durations import format_duration
-from connector.core.flow import Facts, Flow
+from connector.core.flow import Facts, Flow, State
 from connector.core.outlook import Ahead, Times, outlook, reason_words, state_words
 from connector.core.timeline import TIMES_MS, timeline, took
 from connector.core.wanted import since_ms
 
 if TYPE_CHECKING:
+    from connector.core.wanted import Wanted
     from connector.services.lookup import Found, Looked
 
 COLUMNS: Final = ("STATE", "FOR", "CLASS", "RULE", "TRIES", "REASON", "LANE", "EVENT")
@@ -25,6 +27,8 @@ COLUMNS: Final = ("STATE", "FOR", "CLASS", "RULE", "TRIES", "REASON", "LANE", "E
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _WIDTH: Final = 118
 _LABEL: Final = 10
+_ENDED: Final = ",".join(state.name.lower() for state in State if state.settled)
+_LIKE_A_PHONE: Final = re.compile(r"[\d\s().-]{6,20}")
 _COARSE: Final = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1000, "s"))
 
 
@@ -52,10 +56,11 @@ def _screen(found: Found, times: Times, now_ms: int) -> Iterator[str]:
     yield from _reason(flow)
     if times_taken := took(flow):
         costs = f"; costs {flow.progress.total_price:f}" if flow.progress and flow.progress.total_price is not None else ""
-        yield _labelled("after", ", ".join(f"{_short(one.ms)}: {one.what}" for one in times_taken) + costs)
+        yield _labelled("after", _until_posted(flow) + ", ".join(f"{_short(one.ms)}: {one.what}" for one in times_taken) + costs)
     if len(facts.siblings) > 1:
         yield _labelled("", f"{len(facts.siblings)} rules matched this event: {', '.join(facts.siblings)}")
     yield ""
+    yield "  times are UTC"
     lines = timeline(flow, found.statuses)
     width = max(len(visible(line.origin)) for line in lines)
     for line in lines:
@@ -104,6 +109,12 @@ def _reason(flow: Flow) -> Iterator[str]:
         yield _labelled("to do", remedy)
 
 
+def _until_posted(flow: Flow) -> str:
+    """The times behind it count from there: a message that was in doubt may have waited long before."""
+    waited_ms = max(0, (flow.posted_at_ms or 0) - flow.facts.occurred_at_ms)
+    return f"{_short(waited_ms)} to the POST of attempt {flow.proven}; from there " if flow.proven else ""
+
+
 def _ahead(ahead: Ahead, now_ms: int) -> str:
     if ahead.at_ms is None:
         return ahead.what
@@ -111,9 +122,19 @@ def _ahead(ahead: Ahead, now_ms: int) -> str:
     return f"{_time(ahead.at_ms)} ({away})  {ahead.what}"
 
 
-def not_found(name: str, looked: Looked, group: str, window_ms: int) -> str:
+def several(count: int) -> str:
+    """Between the list of one phone's flows and the newest of them, which is shown whole."""
+    return f"\n{count} flows, the oldest first (another one whole: flows show EVENT, as JSON all: --json). The newest:\n\n"
+
+
+def not_found(wanted: Wanted, looked: Looked, group: str, window_ms: int) -> str:
     """Where was looked, since when, and why it may not be there (yet, or any more). ``window_ms``: ``lane.dedup_window``."""
-    lines = [f"not found: {visible(name)}", f"looked at {_where(looked)} (group {group})"]
+    name = "this phone" if wanted.is_phone else visible(wanted.text)
+    lines = [f"not found: {name}", f"looked at {_where(looked)} (group {group})"]
+    if wanted.is_phone and wanted.phone_hash is not None:
+        lines.append(f"its hash is {wanted.phone_hash.hex()}, if privacy.pepper is that of the workers; so it stands in the output topics")
+    elif _LIKE_A_PHONE.fullmatch(wanted.text):
+        lines.append("a phone is read with its country code only: +30…")
     lines.append(f"what is older than {format_duration(window_ms)} (lane.dedup_window) and ended may be gone; look in the output topics")
     if looked.waiting:
         records = "1 record" if looked.waiting == 1 else f"{looked.waiting} records"
@@ -124,7 +145,7 @@ def not_found(name: str, looked: Looked, group: str, window_ms: int) -> str:
 def listed(shown: int, count: int, looked: Looked) -> str:
     """The line below a list."""
     which = f"{shown} of {count} flows, the oldest" if shown < count else f"{count} flows" if count != 1 else "1 flow"
-    hint = "" if count else "; --state accepted shows those that have ended, too"
+    hint = "" if count else f"; ended ones: --state {_ENDED}"
     return f"{which}; looked at {_where(looked)}{hint}\n"
 
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from connector.core.coerce import squash, time_ms
 from connector.core.flow import Attempt, Flow, State
-from connector.core.model import JsonObject
+from connector.core.model import JsonObject, StepStatus
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 US = "CONNECTOR"
@@ -122,7 +122,8 @@ def took(flow: Flow) -> tuple[Took, ...]:
     if start_ms is None or progress is None:
         return ()
     known: list[tuple[str, int | None]] = [("accepted", flow.accepted_at_ms)]
-    words = [f"{step.channel} {step.status}" for step in progress.steps]
+    # What was seen had ended before, by its delivery.
+    words = [f"{step.channel} {StepStatus.DELIVERED if step.status is StepStatus.SEEN else step.status}" for step in progress.steps]
     known += [
         (word if words.count(word) == 1 else f"{word} (step {step.order})", step.ended_at_ms)
         for word, step in zip(words, progress.steps, strict=True)

@@ -22,9 +22,14 @@ def facts_of(
     rule: Rule | None,
     name: str,
     siblings: tuple[str, ...],
-    request: Request | None,
+    message: Request | str | None,
 ) -> Facts:
-    """``notification`` None: undecodable; ``rule`` None: none matched, or it is gone (``name`` says which); ``request`` None: not built."""
+    """``notification`` None: undecodable; ``rule`` None: none matched, or it is gone (``name`` says which).
+
+    ``message``: what is to be sent; where none could be made, the phone it would have gone to, or None where that cannot be read.
+    """
+    request = message if isinstance(message, Request) else None
+    recipient = message.recipient if isinstance(message, Request) else message
     identity_text = notification.identity if notification else record.coordinates
     occurred_at = notification.occurred_at_ms if notification else record.timestamp_ms
     pseudonym = lane.parts.pseudonym
@@ -45,7 +50,7 @@ def facts_of(
         occurred_at_ms=occurred_at,
         expires_at_ms=_expires_at(lane, notification, occurred_at, rule, request),
         key_hash=pseudonym(record.key) if record.key else None,
-        recipient_hash=pseudonym(request.recipient.encode()) if request else None,
+        recipient_hash=pseudonym(recipient.encode()) if recipient else None,
         channels=tuple(channel.value for channel in request.channels) if request else (),
         signature=request.signature if request else (),
         labelled=request.labelled if request else False,

@@ -40,8 +40,8 @@ class Newest:
         self._newest: dict[tuple[str, bytes], tuple[int, int]] = {}  # latest occurred_at, latest expiry: not always of the same code
 
     def note(self, facts: Facts) -> None:
-        """This flow exists."""
-        if facts.message_class is MessageClass.OTP and facts.recipient_hash is not None:
+        """This flow exists. One of which no message could be made is no newer code."""
+        if facts.message_class is MessageClass.OTP and facts.recipient_hash is not None and facts.channels:
             key = (facts.rule, facts.recipient_hash)
             occurred_ms, expires_ms = self._newest.get(key, (0, 0))
             self._newest[key] = max(facts.occurred_at_ms, occurred_ms), max(facts.expires_at_ms, expires_ms)

@@ -56,9 +56,9 @@ async def plan(lane: Lane, record: Record, notification: Notification) -> list[L
         siblings = tuple(name for name, _ in matched) or ("",)
         if not matched:
             lane.parts.metrics.events_unrouted.labels(record.topic).inc()
-            flow = Flow(facts_of(lane, record, notification, digest, None, "", siblings, None))
-            unrouted = Unsendable(Ended(State.UNROUTED), None)
             phone = _phone(notification, None)
+            flow = Flow(facts_of(lane, record, notification, digest, None, "", siblings, phone))
+            unrouted = Unsendable(Ended(State.UNROUTED), None)
             live = Live(flow, record=record, unsendable=unrouted, recipient=phone, recipient_sought=True)
             return _register(lane, record, digest, siblings, [live])
     flows = [_flow(lane, record, notification, digest, siblings, name, rule) for name, rule in matched]
@@ -136,8 +136,9 @@ def _flow(
     try:
         request = build_request(lane, notification, rule, flow_id, 1, digest)
     except Unbuildable as error:
-        facts = facts_of(lane, record, notification, digest, rule, name, siblings, None)
-        return _unsendable(record, facts, error, "build", _phone(notification, rule))
+        phone = _phone(notification, rule)
+        facts = facts_of(lane, record, notification, digest, rule, name, siblings, phone)
+        return _unsendable(record, facts, error, "build", phone)
     facts = facts_of(lane, record, notification, digest, rule, name, siblings, request)
     return Live(
         Flow(facts),
@@ -162,7 +163,7 @@ def _refused(lane: Lane, record: Record, notification: Notification | None, dige
     """An event that has no flow of a rule: the flow of the empty rule name ends as INVALID."""
     stage = "decode" if isinstance(error, Undecodable) else "route"
     phone = None if notification is None else _phone(notification, None)
-    live = _unsendable(record, facts_of(lane, record, notification, digest, None, "", ("",), None), error, stage, phone)
+    live = _unsendable(record, facts_of(lane, record, notification, digest, None, "", ("",), phone), error, stage, phone)
     _register(lane, record, digest, ("",), [live])
     return live
 

@@ -67,6 +67,15 @@ async def test_a_flow_is_found_with_all_its_statuses(world: World) -> None:
     await process.stop()
 
 
+async def test_what_became_no_message_is_found_by_its_phone(world: World) -> None:
+    """No rule, or nothing to be built: whoever asks about a person hears of it."""
+    process = await Process(world).start()
+    await process.put(world.record("strange"), world.put((world.record("order").value or b"").replace(b'"id":', b'"no":')), seconds=3)
+    states = {found.row.flow.state for found in await show(world, "+30 691 234 5678")}
+    assert states >= {State.UNROUTED, State.INVALID}
+    await process.stop()
+
+
 async def test_all_flows_of_an_event_are_shown(world: World) -> None:
     """Two rules, two flows."""
     process = await Process(world).start()

@@ -209,6 +209,22 @@ async def test_a_waiting_code_is_superseded(world: World) -> None:
     await process.stop()
 
 
+async def test_a_code_of_which_no_message_could_be_made_supersedes_none(world: World) -> None:
+    """The older one is all that its person can get; after a take-over, too."""
+    first = await Process(world).start()
+    older = world.record("code", key="a")
+    flow = world.answer(older, "code", busy(30))
+    await first.put(older, seconds=1)
+    broken = world.put((world.record("code", key="b").value or b"").replace(b'"pin"', b'"pon"'), "b")
+    await first.put(broken, seconds=5)
+    await first.kill()
+    second = await Process(world).start()
+    await world.clock.advance(40)
+    assert world.posts(flow) == [1, 2]
+    assert ("INVALID", "TEMPLATE_UNDEFINED") in world.outcomes()
+    await second.stop()
+
+
 async def test_a_waiting_code_is_superseded_after_a_take_over(world: World) -> None:
     """The claimant knows the newer code, also when that was sent by its predecessor."""
     first = await Process(world).start()

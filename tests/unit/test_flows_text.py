@@ -15,9 +15,11 @@ from hypothesis import given, settings
 from connector.cli import options
 from connector.cli.flows_text import COLUMNS, flow_json, line, listed, looked_json, not_found, screen
 from connector.cli.options import print_json, print_table, print_text
+from connector.core import identity
 from connector.core.flow import Attempt, Flow, State
 from connector.core.model import MessageClass
 from connector.core.standing import Owner, Row
+from connector.core.wanted import Wanted
 from connector.ports import LaneId
 from connector.services.lookup import Found, Looked
 from tests.unit.flows import NOW, facts, walks
@@ -31,6 +33,11 @@ LOOKED = Looked(lanes=6, flows=58, since_ms=NOW, waiting=0)
 def found(flow: Flow, *, void: bool = False, owner: Owner | None = OWNER) -> Found:
     """As the lookup gives it."""
     return Found(LaneId("notifications", 0), Row(flow, 4711, 4000, NOW, void, NOW - 60_000), owner)
+
+
+def wanted(name: str) -> Wanted:
+    """What somebody asks for."""
+    return Wanted.of(name, lambda value: identity.pseudonym(b"pepper", value))
 
 
 DOUBT = Flow(
@@ -56,6 +63,7 @@ def test_a_doubt_says_what_is_known_and_what_comes() -> None:
         "because   doubt: no whole answer within `routee.timeout`\n"
         "to do     Nothing at once: tracking is searched for the message, and its class decides.\n"
         "\n"
+        "  times are UTC\n"
         "  2027-01-15 07:59:58.000  CONNECTOR  attempt 1: REFUSED (HTTP 429, HTTP_429)\n"
         "  2027-01-15 07:59:59.000  EVENT      the event occurred\n"
         "  2027-01-15 08:00:00.000  CONNECTOR  attempt 2: in doubt: no whole answer in time\n"
@@ -74,7 +82,10 @@ def test_an_accepted_flow_says_how_long_it_took_and_what_it_cost() -> None:
     assert flow.progress is not None
     flow = replace(flow, progress=replace(flow.progress, total_price=Decimal("0.0468")), accepted_at_ms=NOW + 250)
     shown = screen(found(flow), TIMES, NOW + 90_000)
-    assert "\nafter     0.2s: accepted, 0.0s: viber EXPIRED, 0.0s: sms DELIVERED, 0.0s: delivered by sms; costs 0.0468\n" in shown
+    assert (
+        "\nafter     1.0s to the POST of attempt 1; from there 0.2s: accepted, 0.0s: viber EXPIRED, 0.0s: sms DELIVERED, "
+        "0.0s: delivered by sms; costs 0.0468\n"
+    ) in shown.replace("\n          ", " ")
     data = flow_json(found(flow), TIMES, NOW)
     assert data["took_ms"] == {"accepted": 250, "viber EXPIRED": 10, "sms DELIVERED": 20, "delivered by sms": 20}
     assert (data["sent_at"], data["delivered_at"], data["delivered_by"], data["total_price"]) == (
@@ -154,7 +165,7 @@ def test_what_others_wrote_steers_no_terminal(capsys: pytest.CaptureFixture[str]
     flow = replace(DOUBT, facts=facts(event_id=NASTY, rule=NASTY, tenant=NASTY), reason=NASTY, tracking_id=NASTY)
     flow = replace(flow, attempts=(Attempt(1, NOW, "REFUSED", 429, NASTY), Attempt(2, NOW, "DOUBT", None, NASTY)))
     one = replace(found(flow), unread=NASTY)
-    shown = [screen(one, TIMES, NOW), not_found(NASTY, LOOKED, "shop", 1000)]
+    shown = [screen(one, TIMES, NOW), not_found(wanted(NASTY), LOOKED, "shop", 1000)]
     print_table(COLUMNS, [line(one, NOW)])
     shown.append(capsys.readouterr().out)
     print_text(NASTY, err=True)
@@ -186,12 +197,22 @@ def test_commands_write_through_one_place() -> None:
 @pytest.mark.parametrize(("waiting", "records"), [(1, "1 record "), (12, "12 records ")])
 def test_not_found_says_where_and_what_it_may_be(waiting: int, records: str) -> None:
     """The journals' age, the memory's length, and what no worker has taken yet."""
-    shown = not_found("e-9", replace(LOOKED, waiting=waiting), "shop", 259_200_000)
+    shown = not_found(wanted("e-9"), replace(LOOKED, waiting=waiting), "shop", 259_200_000)
     assert shown.startswith("not found: e-9\nlooked at 58 flows in 6 journals that go back to 2027-01-15 08:00:00.000 UTC (group shop)\n")
     assert "older than 3d (lane.dedup_window)" in shown
     assert f"the input holds {records}" in shown
-    assert "the input holds" not in not_found("e-9", LOOKED, "shop", 259_200_000)
-    assert "go back" not in not_found("e-9", replace(LOOKED, since_ms=None), "shop", 259_200_000)
+    assert "the input holds" not in not_found(wanted("e-9"), LOOKED, "shop", 259_200_000)
+    assert "go back" not in not_found(wanted("e-9"), replace(LOOKED, since_ms=None), "shop", 259_200_000)
+
+
+def test_not_found_tells_what_a_phone_is_looked_for_by() -> None:
+    """Its hash, since the output topics have nothing else; and that a phone needs its country."""
+    shown = not_found(wanted("+30 691 234 5678"), LOOKED, "shop", 1000)
+    assert shown.startswith("not found: this phone\n")
+    assert f"its hash is {identity.pseudonym(b'pepper', b'+306912345678').hex()}, if privacy.pepper is that of the workers" in shown
+    assert "691" not in shown.replace(identity.pseudonym(b"pepper", b"+306912345678").hex(), "")
+    assert "a phone is read with its country code only" in not_found(wanted("691 234 5678"), LOOKED, "shop", 1000)
+    assert "country code" not in not_found(wanted("e-9"), LOOKED, "shop", 1000)
 
 
 def test_a_list_says_how_much_of_it_is_shown() -> None:
