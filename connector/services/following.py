@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 log = get_logger("following")
 _DEFERRED_MS = 2000
-_FIRST_AGAIN_S, _LAST_AGAIN_S = 30.0, 600.0  # between two last questions that nobody answered
+_FIRST_AGAIN_S, _LAST_AGAIN_S = 5.0, 600.0  # between two last questions that nobody answered
 _PATIENCE_S = 3600.0  # so long a last question is repeated
 _UNSENT = frozenset({State.NEW, State.UNROUTED, State.INVALID})
 
