@@ -66,6 +66,8 @@ class Connector:
         self.stopping = asyncio.Event()
         self.asked_to_stop = False  # by a signal; ``stopping`` is also set when the work ends by itself
         self.metrics.build_info.labels(__version__).set(1)
+        if role != "ingress":
+            self.metrics.lanes.labels("running")  # 0 while Kafka is away at the start, too: an alert asks for it
         self.metrics.rules_info.labels(rules.version).set(1)
 
     # -------------------------------------------------------------------------------------------------------------- health
