@@ -307,6 +307,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     consumer = Consumer(
         {
+            "log_level": 0,  # what is wrong is told once, at the end
             "group.id": "delivery-report",  # librdkafka wants one; nothing is joined or committed under it
             **dict(one.split("=", 1) for one in chosen.property),
             "bootstrap.servers": chosen.bootstrap_servers,

@@ -224,9 +224,9 @@ def _safety(plan: TopicPlan, here: Metadata, config: Mapping[str, str]) -> list[
             (Severity.FIX, "unclean leader elections may lose acknowledged rows", _alter(plan, "unclean.leader.election.enable=false"))
         )
     if here.replicas < 2:  # noqa: PLR2004 - one copy and no other
-        wrong.append(
-            (Severity.NOTE, "one replica: fine for trying out, not for production", "create it anew with topics.replication_factor 3")
-        )
+        grow = "raise it in place (kafka-reassign-partitions.sh); never delete it: it holds what was sent"
+        remedy = grow if plan.role in REMEMBERING else "create it anew with topics.replication_factor 3"
+        wrong.append((Severity.NOTE, "one replica: fine for trying out, not for production", remedy))
     elif _number(config, "min.insync.replicas") < 2:  # noqa: PLR2004 - the same
         wrong.append(
             (Severity.FIX, "min.insync.replicas is 1: an acknowledged row may be on one broker only", _alter(plan, "min.insync.replicas=2"))

@@ -79,9 +79,9 @@ class Place:
         hour = f"{3600 / TIME_SCALE:.0f} s"
         return (
             f"Time runs faster: an hour at Routee takes {hour}, and the connector waits less. In seconds, the usual ones in brackets:",
-            f"a dead process is noticed after {self.session_s} (10) · Routee may take 1 to answer (10) · a send begins within 1 (3) or",
-            "not at all · what Routee does not show after 1 (20), or 2 for orders (120), is not there · no news for 1 (30): Routee is",
-            "asked; for 6 (3600): given up",
+            f"a dead process is noticed after {self.session_s} (10) · Routee may take 1 to answer (10)",
+            "a send begins within 1 (3) or not at all · no news for 1 (30): Routee is asked; for 6 (3600): given up",
+            "what Routee does not show after 1 (20), or 2 for orders (120), is not there",
         )
 
 

@@ -92,7 +92,7 @@ class Show:
             for number in range(1, self.plan.kills + 1):
                 await self._kill(self.plan.events * number // (self.plan.kills + 1))
             await self._until(self._is_over)
-            self._tell("every event has ended; nothing more may come now")
+            self._tell("every event has ended; waiting to see that nothing more comes")
             await self._until(lambda: time.monotonic() - self._news_at > _QUIET_S)
         except StuckError as reason:
             self._tell(str(reason), "bold red")

@@ -140,7 +140,7 @@ def _accepted_once(expected: Sequence[Expected], seen: Seen, truth: Truth) -> Ch
             event = by_person[digits].event if digits in by_person else "somebody without an event"
             problems.append(f"{event}: messaged {times} times")
     resent = sum(flow.was_resent for flow in seen.flows.values())
-    fact = f"{len(truth.accepted)} accepted by Routee, 0 doubled; sent again after a doubt, Routee having nothing: {resent}"
+    fact = f"{len(truth.accepted)} accepted by Routee, 0 doubled; {resent} sent again after a doubt"
     return Check("nobody was messaged twice", fact, tuple(problems))
 
 
@@ -218,4 +218,6 @@ def _lived(life: Life) -> Check:
     if life.left:
         problems.append(f"{life.left} input records are not committed")
     end = "still running" if life.last_exit is None else "then a clean stop"
+    if not life.kills_wanted:
+        return Check("lived and stopped cleanly", end.removeprefix("then "), tuple(problems))
     return Check("survived kill -9", f"{life.kills} × kill -9, {end}", tuple(problems))

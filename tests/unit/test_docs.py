@@ -89,8 +89,9 @@ def test_every_key_of_a_rule_has_a_meaning() -> None:
 
 
 def anchors(text: str) -> set[str]:
-    """Names of the headings, as links say them."""
-    return {re.sub(r"[^\w\- ]", "", line.lower()).replace(" ", "-") for line in re.findall(r"^#+ (.+)$", text, re.MULTILINE)}
+    """Names of the headings, as links say them, and of the places that have a name of their own."""
+    headings = {re.sub(r"[^\w\- ]", "", line.lower()).replace(" ", "-") for line in re.findall(r"^#+ (.+)$", text, re.MULTILINE)}
+    return headings | set(re.findall(r'<a id="([\w-]+)"></a>', text))
 
 
 @pytest.mark.parametrize("name", docs.FILES)
