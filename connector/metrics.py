@@ -82,7 +82,7 @@ INSTRUMENTS: Final[tuple[Instrument, ...]] = (
     _counter("events_unrouted_total", "topic", "Events that no rule matched (each ends as a SendEvent UNROUTED)"),
     _counter("duplicates_total", "", "Events met again and not routed anew: replays, repeats of a known event id"),
     _counter("tombstones_total", "", "Input records without a value: skipped"),
-    _counter("clamped_times_total", "", "Events whose occurred_at lay more than 5 min in the future of Kafka's timestamp"),
+    _counter("clamped_times_total", "", "Events whose occurred_at lay more than 5 min in the future of Kafka's timestamp, or of our clock"),
     _gauge(
         "oldest_waiting_seconds", "topic", "How long the oldest event without a send decision has waited since Kafka got it (doubts apart)"
     ),

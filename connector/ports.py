@@ -74,7 +74,14 @@ class Arrived:
     records: tuple[Record, ...]
 
 
-SourceEvent = Assigned | Revoked | Lost | Arrived
+@dataclass(frozen=True, slots=True)
+class BegunAnew:
+    """The lane's input now ends before what was read of it: it was deleted and made anew, or cut off. Nothing more flows."""
+
+    lane: LaneId
+
+
+SourceEvent = Assigned | Revoked | Lost | Arrived | BegunAnew
 
 
 class Source(Protocol):

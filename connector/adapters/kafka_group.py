@@ -27,7 +27,7 @@ from connector.core.model import Record
 from connector.core.resume import Places
 from connector.logs import get_logger
 from connector.metrics import Metrics
-from connector.ports import Arrived, Assigned, LaneId, Lost, Revoked, SourceEvent
+from connector.ports import Arrived, Assigned, BegunAnew, LaneId, Lost, Revoked, SourceEvent
 
 _LOG = get_logger(__name__)
 _POLL_S: Final = 0.05
@@ -257,12 +257,21 @@ class GroupSource:
             record = record_of(message)
             lane = LaneId(record.topic, record.partition)
             state = self._lanes.get(lane)
-            if state is not None and state.is_flowing and record.offset >= state.position:
+            if state is None or not state.is_flowing:
+                continue
+            if record.offset >= state.position:
                 state.position, state.timestamp_ms = record.offset + 1, record.timestamp_ms
                 groups.setdefault(lane, []).append(record)
                 weight += record.size + _RECORD_COST
+            elif self._ends_before(lane, state.position):
+                state.generation = 0  # whatever follows is of another log
+                self._handover.put(BegunAnew(lane))
         if groups:
             self._handover.put(_Fetched([(lane, self._lanes[lane].generation, group) for lane, group in groups.items()]), weight)
+
+    def _ends_before(self, lane: LaneId, position: int) -> bool:
+        """Whether the log ends before what was read of it. librdkafka has then gone to its start by itself; else it repeats a record."""
+        return 0 <= self._consumer.get_watermark_offsets(TopicPartition(lane.topic, lane.partition), cached=True)[1] < position
 
     def _commit(self) -> None:
         """One request for every commit asked for so far."""

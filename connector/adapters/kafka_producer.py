@@ -36,6 +36,7 @@ from connector.metrics import Metrics
 _LOG = get_logger(__name__)
 _POLL_S: Final = 0.1
 _PURGE_S: Final = 5.0
+_RENEW_AGAIN_S: Final = 1.0
 
 Headers = Sequence[tuple[str, bytes | None]]
 Failed = Callable[[str], Exception]
@@ -208,9 +209,19 @@ class KafkaProducer:
     def _renew(self) -> None:
         """The old session has reported everything: begin a new one. Lanes with rows in flight have heard of it by their futures."""
         self._fail_waiting("producer_fatal")
+        try:
+            session = self._begin()
+        except (KafkaException, RuntimeError) as error:  # no thread to be had, say
+            _LOG.error("kafka_fatal", reason=str(error), retry_s=_RENEW_AGAIN_S)
+            asyncio.get_running_loop().call_later(_RENEW_AGAIN_S, self._renew_later)
+            return
         self.generation += 1
         _LOG.error("kafka_fatal", generation=self.generation)
-        self._session = self._begin()
+        self._session = session
+
+    def _renew_later(self) -> None:
+        if not self._closed:
+            self._renew()
 
     def _fail_waiting(self, word: str) -> None:
         while self._waiting:

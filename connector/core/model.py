@@ -189,6 +189,11 @@ class Refused:
     retry_after_ms: int | None = None
     detail: str = ""
 
+    @property
+    def posted(self) -> bool:
+        """False: the credentials got no token, so nothing was posted."""
+        return self.reason != "TOKEN_REFUSED"
+
 
 @dataclass(frozen=True, slots=True)
 class Doubt:

@@ -8,7 +8,7 @@ is looked for in the data. Everything here is total: whatever was decoded gives 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
@@ -103,6 +103,13 @@ def to_notification(record: Record, content: object, fields: Mapping[str, str]) 
         event=whole,
         clamped=clamped,
     )
+
+
+def bounded(notification: Notification, now_ms: int) -> Notification:
+    """The same by our own clock: the one that wrote the event and Kafka's timestamp may be wrong, and a code of next month replaces all."""
+    if notification.occurred_at_ms <= now_ms + FUTURE_MS:
+        return notification
+    return replace(notification, occurred_at_ms=now_ms + FUTURE_MS, clamped=True)
 
 
 def _event_time(occurred_at_ms: int | None, kafka_ms: int) -> tuple[int, bool]:

@@ -161,6 +161,10 @@ PROVIDER: Final[Mapping[str, Meaning]] = {
 LANE_LOSSES: Final[Mapping[str, Meaning]] = {
     "fenced": Meaning("another process has claimed the lane", "Nothing after a rebalance; else look for processes that freeze."),
     "superseded": Meaning("another process claimed the lane while this one was claiming it", _CLAIMED),
+    "input_begun_anew": Meaning(
+        "the input topic was deleted and created anew, or cut off, under the running lane",
+        "The next claim refuses the lane, with the remedy: its journal speaks of other records.",
+    ),
     "callbacks_begun_anew": Meaning(
         "the callbacks topic was deleted and created anew, or cut off, under the running lane", "Not to be done: calls on it are lost."
     ),

@@ -54,7 +54,7 @@ class Agenda:
             return None
         match flow.state:
             case State.PARKED:
-                return flow.due_ms or now_ms
+                return min(flow.due_ms or now_ms, flow.facts.expires_at_ms)
             case State.NOT_SENT:
                 return now_ms + _NOT_SENT_MS
             case State.DOUBT:

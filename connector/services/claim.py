@@ -12,7 +12,7 @@ from connector.core.claim import Epoch, Fold, Folded
 from connector.core.flow import Flow, State, advance
 from connector.core.ledger import Ledger
 from connector.core.model import Doubt, MessageClass
-from connector.core.resume import Remembered, Resumed, resume
+from connector.core.resume import Places, Remembered, Resumed, resume
 from connector.core.rows import Checkpoint
 from connector.errors import LaneLost, LaneRefused
 from connector.logs import get_logger
@@ -24,6 +24,7 @@ from connector.services.parts import Parts
 log = get_logger("claim")
 T = TypeVar("T")
 _CLOCKS_APART_MS = 300_000  # the most by which the broker's clock is taken to differ from ours
+_LEADER_S = 10.0  # so long a new leader may take to show the end
 _PORTION = 5000  # rows taken in one go
 _TURN = 200  # rows decoded in one go
 _APART = 500  # rows further apart than this are not read at once
@@ -54,7 +55,8 @@ async def claim(lane: LaneId, parts: Parts) -> Claimed:
     if fold.superseded:
         raise LaneLost("superseded")
     checkpoint = _known_topic(lane, parts, fold.checkpoint or Checkpoint(-1, await parts.outbox.ends(lane), None, None))
-    resumed = resume(str(lane), await parts.source.places(lane), Remembered(fold.checkpoint, fold.has_flows, fold.is_whole))
+    places = await _places(lane, parts, fold.checkpoint)
+    resumed = resume(str(lane), places, Remembered(fold.checkpoint, fold.has_flows, fold.is_whole))
     _tell_unread(lane, parts, resumed)
     if checkpoint.input is None or resumed.gone:
         checkpoint = replace(checkpoint, input=resumed.start)  # from now on the journal itself knows where the lane began
@@ -76,6 +78,17 @@ async def _read(lane: LaneId, parts: Parts, claim_offset: int) -> tuple[Fold, Ti
             times.append((batch[-1].timestamp_ms, batch[-1].offset))
         await asyncio.sleep(0)  # other lanes are at work
     return fold, times
+
+
+async def _places(lane: LaneId, parts: Parts, checkpoint: Checkpoint | None) -> Places:
+    """The group's offset and the log's ends. A broker that has just begun to lead may not show the end at once: it is looked for again."""
+    patience_until = parts.clock.boot() + _LEADER_S
+    while True:
+        places = await parts.source.places(lane)
+        read = max(places.committed or 0, (checkpoint.input if checkpoint else None) or 0)
+        if read <= places.end or parts.clock.boot() >= patience_until:
+            return places
+        await parts.clock.sleep(1.0)
 
 
 def _known_topic(lane: LaneId, parts: Parts, checkpoint: Checkpoint) -> Checkpoint:

@@ -7,7 +7,7 @@ from asyncio import TaskGroup
 from collections.abc import Callable
 
 from connector.logs import get_logger
-from connector.ports import Arrived, Assigned, LaneId, Lost, Revoked
+from connector.ports import Arrived, Assigned, BegunAnew, LaneId, Lost, Revoked
 from connector.services.keeper import Keeper
 from connector.services.lane import Lane
 from connector.services.parts import Parts, Policy
@@ -50,6 +50,9 @@ class Intake:
                         self._take(tasks, event.lanes)
                     case Revoked():
                         tasks.create_task(self._give_back(event, self._end(event.lanes)))
+                    case BegunAnew():
+                        if (kept := self.keepers.get(event.lane)) is not None and kept.lane is not None:
+                            kept.lane.writer.lose("input_begun_anew")  # the next claim refuses it, with the remedy
                     case Lost():
                         self.expelled = self.expelled or event.expelled
                         self._forget(event.lanes)

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 
 from connector.core import rows
 from connector.core.flow import Event, Flow, Intended, Overtaken, Parked, State, advance
-from connector.core.model import Doubt, NotSent, Outcome, Record, Request
+from connector.core.model import Doubt, NotSent, Outcome, Record, RefusalKind, Refused, Request
 from connector.core.prefix import Prefix
 from connector.errors import LaneLost, LaneStopped, Undecodable
 from connector.logs import get_logger
@@ -222,15 +222,17 @@ class Lane:
     async def _send(self, live: Live, request: Request, may_start: Callable[[], bool]) -> Outcome:
         outcome = await self.parts.sender.send(request, may_start)
         counts.attempt(self.parts, live, outcome)
-        if not isinstance(outcome, NotSent):
-            self.parts.throttle.record(bad=isinstance(outcome, Doubt))
+        refused = outcome if isinstance(outcome, Refused) else None
+        if not isinstance(outcome, NotSent) and (refused is None or refused.posted):
+            self.parts.throttle.record(bad=isinstance(outcome, Doubt), empty=refused is not None and refused.kind is RefusalKind.BALANCE)
             self.polls.sent()
         return limited(outcome, live.flow.attempts)
 
     def _may_post(self, live: Live, begun: float) -> bool:
         """The last question before the first byte: owner, not expired, no callback proved an earlier attempt, the lease is running."""
         now, due = self.parts.clock.boot(), self.parts.clock.now_ms() < live.flow.facts.expires_at_ms
-        if may := self.owned and due and live.flow.state is State.INTENT and now - begun <= self.parts.policy.lease_s:
+        asked = live.flow.state is State.INTENT and not live.flow.called
+        if may := self.owned and due and asked and now - begun <= self.parts.policy.lease_s:
             live.posted_at = now
         return may
 

@@ -11,6 +11,7 @@ from connector.core.contain import contain
 from connector.core.flow import Ended, Facts, Flow, State
 from connector.core.ledger import OpenEvent
 from connector.core.model import DeadLetter, MessageClass, Notification, Record, Request
+from connector.core.notification import bounded
 from connector.core.request import build, recipient_of
 from connector.core.rules import Rule
 from connector.errors import InputError, LaneLost, RegistryUnavailable, Unbuildable, Undecodable
@@ -29,7 +30,7 @@ async def decode(lane: Lane, record: Record) -> Notification:
     delay = 0.2
     while True:
         try:
-            notification = await lane.parts.decoder.decode(record)
+            notification = bounded(await lane.parts.decoder.decode(record), lane.parts.clock.now_ms())
         except RegistryUnavailable:
             log.warning("registry_unavailable", lane=str(lane.id), retry_s=delay)
             await lane.parts.clock.sleep(delay)

@@ -33,8 +33,9 @@ def retry_after(outcome: Outcome, tries: int, policy: Policy, chance: float, *, 
     if isinstance(outcome, Refused):
         reason = outcome.reason
         if outcome.kind is RefusalKind.AUTH:
-            # The first refusal may be a stale token: one new token at once. The second is the account's.
-            backoff_ms, breaker = (_probe_ms(policy), Breaker.AUTH) if refused_before else (0, None)
+            # The first refusal may be a stale token: one new token at once. The second is the account's, and so is that of a token itself.
+            refused = refused_before or not outcome.posted
+            backoff_ms, breaker = (_probe_ms(policy), Breaker.AUTH) if refused else (0, None)
         elif outcome.kind is RefusalKind.BALANCE:
             backoff_ms, breaker = _probe_ms(policy), Breaker.BALANCE
         elif outcome.retry_after_ms is not None:

@@ -22,6 +22,7 @@ _WINDOW_MIN = 20
 _TICK_S = 0.05
 _SPARE_POLLS, _SPARE_POLLS_PER_S = 3.0, 0.1  # what a process may ask however little it sends
 _NO_BOUND = 1e6  # polls per send
+_QUESTION_S = 120.0  # so long questions alone probe the breakers auth and balance; then a message does: not all accounts may ask
 _LONG_S = 10.0  # a backlog of sends that lasts longer lets those few polls through
 _DEEPEST_DEBT = 100.0  # what is asked beyond it is free: an outage's overdue flows must not silence polls for hours
 
@@ -94,9 +95,8 @@ class Throttle:
         """The POST has ended."""
         self._in_flight -= 1
         self._metrics.in_flight.set(self._in_flight)
-        if not self._in_flight and Breaker.PROVIDER in self._probing:
-            self._probing.discard(Breaker.PROVIDER)
-            self.open(Breaker.PROVIDER)  # the probe never reached the provider, so it says nothing: another one later
+        if not self._in_flight and self._probing:
+            self.open(self._probing.pop())  # the probe never reached the provider, so it says nothing: another one later
         self._dispense()
 
     def unreachable(self, reason: str) -> None:
@@ -106,15 +106,15 @@ class Throttle:
             self._told_unreachable = now
             log.warning("provider_unreachable", reason=reason)
 
-    def record(self, *, bad: bool) -> None:
-        """What came of a POST, for the provider's breaker: bad is a doubt or a 5xx."""
+    def record(self, *, bad: bool, empty: bool = False) -> None:
+        """What came of a POST, for the breakers: ``bad``: a doubt or a 5xx; ``empty``: the account was."""
         now = self._clock.boot()
-        if Breaker.PROVIDER in self._probing:
-            self._probing.discard(Breaker.PROVIDER)
-            if bad:
-                self.open(Breaker.PROVIDER)
+        if self._probing:
+            kind = self._probing.pop()
+            if bad or (empty and kind is Breaker.BALANCE):
+                self.open(kind)
             else:
-                self.close(Breaker.PROVIDER)
+                self.close(kind)
             return
         self._results.append((now, bad))
         self._bad += bad
@@ -127,7 +127,7 @@ class Throttle:
         """Nothing more is begun until a probe succeeds."""
         if kind not in self._open:  # not for each POST that was under way, nor for each probe that failed
             log.error("breaker_opened", breaker=kind.value)
-        self._open[kind] = self._clock.boot() + self._probe_s
+        self._open[kind] = self._clock.boot() + (self._probe_s if kind is Breaker.PROVIDER else _QUESTION_S)
         self._results.clear()
         self._bad = 0
         self._metrics.breaker_state.labels(kind.value).set(2)
@@ -219,21 +219,25 @@ class Throttle:
         for entry in self._waiting:
             if entry[3] <= now_ms and not entry[2].done():
                 entry[2].set_result(False)
+        if any(entry[2].done() for entry in self._waiting):  # cancelled ones, too: their lane is gone
+            self._waiting = [entry for entry in self._waiting if not entry[2].done()]
+            heapq.heapify(self._waiting)
 
     def _next_waiter(self) -> Future[bool] | None:
-        """The most urgent waiter; with only the provider's breaker open and due for a probe, the least urgent one instead."""
+        """The most urgent waiter; with one breaker open and due for a probe, the least urgent one instead."""
         if not self._open:
             return heapq.heappop(self._waiting)[2]
-        if set(self._open) != {Breaker.PROVIDER} or Breaker.PROVIDER in self._probing:
+        if len(self._open) > 1 or self._probing:
             return None
-        if self._clock.boot() < self._open[Breaker.PROVIDER]:
+        [(kind, due)] = self._open.items()
+        if self._clock.boot() < due:
             return None
         candidates = [entry for entry in self._waiting if not entry[2].done()]
         probe = max(candidates, key=lambda entry: (entry[0], -entry[1]))
         self._waiting.remove(probe)
         heapq.heapify(self._waiting)
-        self._probing.add(Breaker.PROVIDER)
-        self._metrics.breaker_state.labels(Breaker.PROVIDER.value).set(1)
+        self._probing.add(kind)
+        self._metrics.breaker_state.labels(kind.value).set(1)
         return probe[2]
 
     def _fill(self) -> None:

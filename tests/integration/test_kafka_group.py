@@ -8,11 +8,13 @@ from collections.abc import AsyncIterator
 
 import pytest
 from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
 
 from connector.adapters.kafka_client import KafkaOptions
 from connector.adapters.kafka_group import GroupSource
 from connector.metrics import Metrics
-from connector.ports import Arrived, LaneId, Lost, Revoked
+from connector.ports import Arrived, BegunAnew, LaneId, Lost, Revoked
 from tests.conftest import NewTopicName
 from tests.kafka import Broker
 from tests.processes import Process, eventually, member, options
@@ -173,3 +175,23 @@ async def test_a_late_release_is_for_its_own_start_only() -> None:
     source.start(lane, 0)
     source._release({lane: before}, threading.Event())
     assert lane in source._live
+
+
+async def test_an_input_made_anew_under_way_is_told(process: Process, topic: NewTopicName, broker: Broker) -> None:
+    """Its records have offsets that were read before: they are no repetition, and are not passed over in silence."""
+    name = topic("input", partitions=1)
+    lane = LaneId(name, 0)
+    settings = KafkaOptions(broker.bootstrap_servers, f"group-{name}", "classic", session_timeout_ms=6000)
+    await fill(process, lane, 50)
+    source = joined_source(settings, name)
+    async with member(source, source.close, at=lambda _: 0) as reader:
+        await reader.until(lambda: len(reader.records.get(lane, ())) == 50)
+        admin = AdminClient({"bootstrap.servers": broker.bootstrap_servers})
+        for answer in admin.delete_topics([name]).values():
+            await asyncio.to_thread(answer.result, 20)
+        await asyncio.sleep(1)
+        for answer in admin.create_topics([NewTopic(name, 1, 1)]).values():
+            await asyncio.to_thread(answer.result, 20)
+        await fill(process, lane, 5)
+        await reader.until(lambda: any(isinstance(event, BegunAnew) for event in reader.seen))
+        assert len(reader.records[lane]) == 50

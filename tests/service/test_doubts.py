@@ -8,7 +8,7 @@ import pytest
 
 from connector.core.model import Accepted, Channel, Doubt, FlowStatus, NotSent, RefusalKind, Refused, StepReport, StepStatus
 from connector.services.parts import Policy
-from tests.service.world import LANE, RULES, Process, World, report
+from tests.service.world import LANE, RULES, Answer, Process, World, report
 
 LOST = Doubt("timeout")
 NEVER = """
@@ -379,3 +379,27 @@ async def test_a_finished_neighbour_is_not_taken_for_the_doubted_one(world: Worl
     assert world.posts(flow) == [1, 2]
     assert [event["tracking_id"] for event in world.outputs("sends")] == ["track-1", "track-2"]
     await second.stop()
+
+
+@pytest.mark.parametrize(
+    ("type_", "first", "wait_s"), [("code", Doubt("timeout"), 29), ("sale", Refused(RefusalKind.THROTTLED, 429, "HTTP_429", 1000), 0.5)]
+)
+async def test_a_call_that_nobody_can_read_stops_what_has_no_connection_yet(world: World, type_: str, first: Answer, wait_s: float) -> None:
+    """The earlier attempt's URL was called while the next one waited for a connection: it arrived, so no byte is sent."""
+    process = await Process(world).start()
+    record = world.record(type_)
+    flow = world.answer(record, type_, first)
+    await process.put(record, seconds=wait_s)
+    assert world.posts(flow) == [1]
+    world.provider.gate.clear()
+    for _ in range(400):
+        await world.clock.advance(0.1)
+        if process.lane.flows[flow].flow.attempt == 2:
+            break
+    process.call_back(record, type_, report(None, None), attempt=1)
+    await world.clock.advance(0.5)
+    assert process.lane.flows[flow].flow.called
+    world.provider.gate.set()
+    await world.clock.advance(5)
+    assert world.posts(flow) == [1]
+    await process.stop()

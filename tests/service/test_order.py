@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import orjson
 import pytest
 
 from connector.core.model import Doubt, NotSent, RefusalKind, Refused
@@ -279,3 +282,31 @@ async def test_a_claimant_restores_the_order_of_a_key(world: World) -> None:
     assert posts[-1] == 1
     assert posts.count(1) == 1
     await second.stop()
+
+
+async def test_a_record_of_the_future_suppresses_no_later_code(world: World) -> None:
+    """A producer whose clock is a month ahead writes the event's time and Kafka's."""
+    process = await Process(world).start()
+    wrong, ahead_ms = world.record("code", key="a"), 30 * 86_400_000
+    event = orjson.loads(wrong.value or b"")
+    wrong = replace(
+        wrong, timestamp_ms=wrong.timestamp_ms + ahead_ms, value=orjson.dumps(event | {"occurred_at": event["occurred_at"] + ahead_ms})
+    )
+    world.past.put(wrong)
+    await process.put(wrong, seconds=1)
+    assert process.value("clamped_times_total") == 1
+    for number in range(3):
+        await world.clock.advance(600)
+        await process.put(world.record("code", key=f"k{number}"), seconds=2)
+        assert world.outcomes()[-1] == ("ACCEPTED", None)
+    await process.stop()
+
+
+async def test_what_expires_while_it_is_parked_ends_then(world: World) -> None:
+    """However long Routee said to wait."""
+    process = await Process(world).start()
+    record = world.record("code")
+    world.answer(record, "code", busy(3600))
+    await process.put(record, seconds=240)
+    assert world.outcomes() == [("EXPIRED", "expired")]
+    await process.stop()

@@ -9,6 +9,7 @@ from structlog.testing import capture_logs
 
 from connector.core import rows
 from connector.core.model import Doubt
+from connector.ports import BegunAnew
 from tests.service.world import LANE, Process, World, report
 
 
@@ -79,6 +80,7 @@ async def test_an_input_shorter_than_what_was_read_refuses_its_lane(world: World
     second = Process(world)
     second.source.end = 2
     await second.start()
+    await world.clock.advance(12)  # a new leader may show the end late
     keeper = second.intake.keepers[LANE]
     assert (keeper.state, len(world.provider.posts)) == ("refused", 3)
     assert "ends at 2" in (keeper.refusal or "")
@@ -252,3 +254,33 @@ async def test_what_the_latest_start_passes_over_is_told(world: World) -> None:
     assert [(line["records"], line["start"]) for line in events(told, "input_passed")] == [(2, 2)]
     assert first.value("input_passed_total", topic=LANE.topic) == 2
     assert world.provider.posts == []
+
+
+async def test_an_end_that_comes_back_refuses_no_lane(world: World) -> None:
+    """A broker that has just begun to lead may show less than was read, for a moment."""
+    first = await Process(world).start()
+    await first.put(*[world.record("order", key=str(number)) for number in range(5)], seconds=5)
+    assert world.committed[LANE] == 5
+    await first.stop()
+    second = Process(world)
+    second.source.end = 4
+    await second.start()
+    await world.clock.advance(2)
+    second.source.end = 5
+    await world.clock.advance(20)
+    assert second.intake.keepers[LANE].state == "running"
+    await second.stop()
+
+
+async def test_an_input_that_is_begun_anew_under_way_refuses_its_lane(world: World) -> None:
+    """Deleted and created anew while a lane reads it: said, and not read on as if its records were known."""
+    process = await Process(world).start()
+    await process.put(*[world.record("order", key=str(number)) for number in range(5)], seconds=5)
+    process.source.end = 2
+    process.source.queue.put_nowait(BegunAnew(LANE))
+    await world.clock.advance(60)
+    keeper = process.intake.keepers[LANE]
+    assert keeper.state == "refused"
+    assert "it ends at 2" in (keeper.refusal or "")
+    assert process.value("lane_drops_total", reason="input_begun_anew") == 1
+    await process.stop()

@@ -9,6 +9,8 @@ import pytest
 
 from connector.core.model import Doubt, MessageClass, NotSent, RefusalKind, Refused, Rejected
 from connector.metrics import Metrics
+from connector.ports import Unanswered
+from connector.services import breakers
 from connector.services.parts import Policy
 from connector.services.retries import retry_after
 from connector.services.throttle import Breaker, Throttle
@@ -471,3 +473,80 @@ async def test_a_provider_that_breaks_down_is_probed(world: World) -> None:
     assert not process.throttle.is_open(Breaker.PROVIDER)
     assert len(world.provider.posts) == 31
     await process.stop()
+
+
+# ------------------------------------------------------------------------------------------- breakers that cannot be asked about
+
+
+class Answers:
+    """A probe that always says the same."""
+
+    def __init__(self, *, balance: bool | Unanswered = True, auth: bool | Unanswered = True) -> None:
+        self._balance, self._auth = balance, auth
+
+    async def balance(self) -> bool | Unanswered:
+        """See ``Probe``."""
+        return self._balance
+
+    async def auth_probe(self) -> bool | Unanswered:
+        """See ``Probe``."""
+        return self._auth
+
+
+@pytest.mark.parametrize(
+    ("probe", "refusal"),
+    [
+        (Answers(balance=Unanswered("http_403", 403)), EMPTY),  # the application may not ask
+        (Answers(balance=Unanswered("not_found", 404)), EMPTY),
+        (Answers(balance=Unanswered("unparsable", 200)), EMPTY),
+        (Answers(balance=False), EMPTY),  # paid afterwards: below zero, within its credit
+        (Answers(auth=Unanswered("http_403", 403)), UNAUTHORIZED),  # the application may send, not track
+    ],
+)
+async def test_a_breaker_whose_question_has_no_yes_is_probed_by_a_message(world: World, probe: Answers, refusal: Refused) -> None:
+    """Else one refusal would stop all until a restart: after two minutes one waiting flow goes, no code while another waits."""
+    process = await Process(world).start()
+    asking = asyncio.ensure_future(breakers.watch(process.throttle, probe, world.clock, 5.0))
+    order = world.record("order")
+    refusals = [refusal] * (2 if refusal is UNAUTHORIZED else 1)
+    flow = world.answer(order, "order", *refusals)
+    await process.put(order, seconds=60)
+    codes = [world.record("code", key=f"c{number}") for number in range(3)]
+    await process.put(*codes, seconds=50)
+    assert world.posts(flow) == [*range(1, len(refusals) + 1)]
+    assert len(world.provider.posts) == len(refusals)
+    await world.clock.advance(30)
+    assert world.outcomes() == [("ACCEPTED", None)] * 4
+    assert world.posts(flow) == [*range(1, len(refusals) + 2)]
+    asking.cancel()
+    await asyncio.gather(asking, return_exceptions=True)
+    await process.stop()
+
+
+@pytest.mark.parametrize("status", [401, 403, 400])
+async def test_refused_credentials_open_the_breaker_whatever_the_status(world: World, status: int) -> None:
+    """RFC 6749 answers them with 400 or 401. Nothing was posted: no attempt follows the other at full speed."""
+    process = await Process(world, rate=100.0).start()
+    record = world.record("code")
+    flow = world.answer(record, "code", *[Refused(RefusalKind.AUTH, status, "TOKEN_REFUSED")] * 1000)
+    await process.put(record, seconds=20)
+    assert len(world.posts(flow)) <= 6
+    assert process.throttle.is_open(Breaker.AUTH)
+    await process.stop()
+
+
+async def test_who_was_cancelled_waits_no_more() -> None:
+    """Lanes that are dropped and claimed again and again while a breaker is open leave nothing behind."""
+    gate = Gate()
+    gate.throttle.open(Breaker.AUTH)
+    gate.queue(OTP)  # some code always waits in front
+    await settle()
+    for _ in range(20):
+        tasks = [asyncio.ensure_future(gate.throttle.enter(SALE, 1 << 60)) for _ in range(100)]
+        await settle()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    await gate.clock.advance(5)
+    assert len(gate.throttle._waiting) == 1
+    await gate.close()

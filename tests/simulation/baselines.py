@@ -20,7 +20,7 @@ from connector.core.model import Accepted, Doubt, MessageClass, Notification, No
 from connector.core.request import build
 from connector.core.rules import Rule
 from connector.errors import KafkaUnavailable, Unbuildable, Undecodable
-from connector.ports import Arrived, Assigned, LaneId, Lost, Revoked, SourceEvent
+from connector.ports import Arrived, Assigned, BegunAnew, LaneId, Lost, Revoked, SourceEvent
 from connector.services.retries import retry_after
 from tests.simulation.group import SimSource
 from tests.simulation.kafka import Producer
@@ -109,6 +109,8 @@ class Consumer:
             case Lost(lanes):
                 for tenure in self._stopped(lanes):
                     tenure.lost = True
+            case BegunAnew():  # no simulated input is
+                pass
 
     def stop(self) -> None:
         self.world.loop.create_task(self._stop(), context=self.process.context.copy())
