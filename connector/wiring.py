@@ -21,7 +21,7 @@ from connector.adapters.kafka_producer import KafkaProducer
 from connector.adapters.kafka_reader import KafkaPast, ReadingPool
 from connector.adapters.kafka_topics import TopicPlan, plan_topics
 from connector.adapters.registry import SchemaRegistry
-from connector.adapters.routee import Routee, RouteeOptions
+from connector.adapters.routee import Routee, RouteeOptions, reads_at_once
 from connector.core import identity
 from connector.core.model import MessageClass
 from connector.core.routing import RoutingTable
@@ -29,6 +29,7 @@ from connector.metrics import Metrics
 from connector.ports import Clock, LaneId
 from connector.services.callbacks import callback_urls
 from connector.services.parts import Parts, Policy
+from connector.services.polls import Polls
 from connector.services.throttle import Throttle
 from connector.settings import Settings, milliseconds
 
@@ -177,6 +178,7 @@ def parts(settings: Settings, opened: Opened, topics: Topics, clock: Clock, metr
         tracking=opened.routee,
         feed=opened.feed,
         throttle=throttle(settings, clock, metrics),
+        polls=Polls(reads_at_once(settings.routee.max_in_flight) // 2),
         metrics=metrics,
         policy=policy(settings),
         rules=rules,

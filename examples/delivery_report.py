@@ -318,7 +318,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     report = Report()
     try:
         for kind, event_id, event in read(consumer, {chosen.sends: "send", chosen.statuses: "status"}, chosen.since):
-            report.take(kind, event_id, event)
+            report.take(kind, event_id or event["id"], event)
     except KafkaException as error:
         print(f"Kafka cannot be read: {error.args[0].str()}", file=sys.stderr)
         return 1

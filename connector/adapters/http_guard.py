@@ -43,12 +43,13 @@ class GuardedProtocol(HttpToolsProtocol):
     A request sent before the one ahead of it was answered is not read: the answer to that one is the connection's last, and HTTP has the
     caller repeat what was not answered. Else a quarter of a megabyte of tiny requests would be 14,000 tasks before the first is refused.
 
-    At one connection too many, the oldest that never brought a whole head is ended (the new one, where all have): whoever has something
-    to say says it at once, and nobody keeps callers out by holding connections open.
+    At one connection too many, the oldest that never brought a whole head is ended, else the one that has been idle for longest, else the
+    new one: whoever has something to say says it at once, and nobody keeps callers out by holding connections open.
     """
 
     limits: ClassVar[Limits] = Limits()
     strangers: ClassVar[dict[GuardedProtocol, None]] = {}  # of one server: connections without a whole head so far, oldest first
+    idle: ClassVar[dict[GuardedProtocol, None]] = {}  # those that were answered and have said nothing since, oldest first
     _deadline: asyncio.TimerHandle | None = None
     _head_bytes = 0
     _deaf = False  # what still comes is not read
@@ -58,22 +59,30 @@ class GuardedProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         self.access_log = False  # a callback's path is a capability
         self._await_head()
-        self.strangers[self] = None
         if len(self.connections) > self.limits.connections:
-            oldest = next(iter(self.strangers))
-            del self.strangers[oldest]
+            oldest = next(iter(self.strangers), None) or next(iter(self.idle), self)
+            oldest.forget()
             oldest.transport.abort()
+        if not self.transport.is_closing():
+            self.strangers[self] = None
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Let go of the deadline."""
         self._head_done()
-        self.strangers.pop(self, None)
+        self.forget()
         super().connection_lost(exc)
+
+    def on_response_complete(self) -> None:
+        """Idle, unless the connection ends with it."""
+        super().on_response_complete()
+        if not self.transport.is_closing():
+            self.idle[self] = None
 
     def data_received(self, data: bytes) -> None:
         """Read on. Whatever comes while nothing is being answered belongs to a head, a mere line break, too, and has its deadline."""
         if self._deaf:
             return
+        self.idle.pop(self, None)
         self._unset_keepalive_if_required()
         if self._deadline is None and not self._answering:
             self._await_head()
@@ -99,7 +108,7 @@ class GuardedProtocol(HttpToolsProtocol):
         """Stop the deadline: the application guards the body."""
         if not self._to_be_read_anew:
             self._head_done()
-            self.strangers.pop(self, None)
+            self.forget()
             super().on_headers_complete()
 
     def on_message_complete(self) -> None:
@@ -141,6 +150,11 @@ class GuardedProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._deadline = self.loop.call_later(self.limits.head_deadline_s(), self.transport.abort)
 
+    def forget(self) -> None:
+        """Neither new nor idle any more."""
+        self.strangers.pop(self, None)
+        self.idle.pop(self, None)
+
     def _head_done(self) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
@@ -149,4 +163,4 @@ class GuardedProtocol(HttpToolsProtocol):
 
 def guarded(limits: Limits) -> type[GuardedProtocol]:
     """The protocol of one server with these limits."""
-    return type("GuardedProtocol", (GuardedProtocol,), {"limits": limits, "strangers": {}})
+    return type("GuardedProtocol", (GuardedProtocol,), {"limits": limits, "strangers": {}, "idle": {}})

@@ -116,7 +116,9 @@ class KafkaCallbackFeed:
 
     def _unfollow(self, lane: LaneId) -> None:
         place = (callbacks_topic(self._options.group_id, lane.topic), lane.partition)
-        if self._followed.pop(place, None) is not None:
+        if (followed := self._followed.pop(place, None)) is not None:
+            if followed.paused:  # librdkafka keeps the pause for whoever is assigned the partition next
+                self._consumer.resume([TopicPartition(*place)])
             self._consumer.incremental_unassign([TopicPartition(*place)])
 
     def _hold(self, lane: LaneId, generation: int | None, held: bool) -> None:

@@ -31,6 +31,11 @@ _FEWEST_READS = 4
 _READS_SHARE = 8
 
 
+def reads_at_once(max_connections: int) -> int:
+    """Connections for reads, beside so many for sends."""
+    return max(_FEWEST_READS, max_connections // _READS_SHARE)
+
+
 @dataclass(frozen=True, slots=True)
 class RouteeOptions:
     """The account and the limits. URLs may have a path prefix; ``None`` for OTP: the same application.
@@ -65,7 +70,7 @@ class Routee:
         self._options = options
         self._now_ms = now_ms
         self._sends = _client(options, options.max_connections)
-        self._reads = _client(options, max(_FEWEST_READS, options.max_connections // _READS_SHARE))
+        self._reads = _client(options, reads_at_once(options.max_connections))
         _checked("routee.auth_url", lambda: self._reads.target("POST", options.auth_url))
         base_url = options.base_url.rstrip("/")
         self._targets = _checked(

@@ -129,6 +129,7 @@ class RouteeTracking:
 
     async def page(self, api: Api, since_ms: int, until_ms: int, number: int) -> Page | Unanswered:
         """One page of the search without a filter (Routee's documentation: tracking); its container is an array or (400) an object."""
+        since_ms, until_ms = since_ms + self._reads.ahead_ms, until_ms + self._reads.ahead_ms  # by Routee's clock
         window: Query = {"dateStart": _minute(_floor(since_ms)), "dateEnd": _minute(_ceiling(until_ms)), "size": PAGE_SIZE, "page": number}
         first, other = self._unfiltered
         answer = await self._reads.ask(api, _STANDARD_FLOWS, window, first)

@@ -60,7 +60,7 @@ def parse_flow(document: object) -> FlowReport | None:
     reports = tuple(_reports(steps))
     word = None if single else string(root.get("status"), _MAX_WORD)
     report = FlowReport(
-        tracking_id=identifier(first(root, "flowId", "flow_id")) or identifier(first(root, "trackingId", "tracking_id")),
+        tracking_id=_tracking_id(root),
         status=flow_status(word) if word else None,
         status_code=integer(first(root, "statusCode", "status_code")),
         total_price=money(first(root, "totalPrice", "total_cost", "totalCost")),
@@ -75,6 +75,13 @@ def parse_flow(document: object) -> FlowReport | None:
         raw_status=word if word is None or flow_status(word) else redact(word, limit=_MAX_WORD),
     )
     return report if report.tracking_id or report.status or report.steps else None
+
+
+def _tracking_id(root: Entry) -> str | None:
+    """``flowId`` in OTP's documents (its deliveries have an id of their own beside it), else ``trackingId``, as in the answer to a send."""
+    flow_id, tracking_id = identifier(first(root, "flowId", "flow_id")), identifier(first(root, "trackingId", "tracking_id"))
+    is_otp = "steps" in root or isinstance(root.get("channel"), str)
+    return (flow_id or tracking_id) if is_otp else (tracking_id or flow_id)
 
 
 def _entries(root: Entry) -> tuple[list[Entry], bool]:
@@ -130,7 +137,8 @@ def _report(order: int, channel: Channel, entry: Entry, given: Entry) -> StepRep
     if word is None:
         return None
     status = step_status(channel, word) or StepStatus.UNKNOWN
-    detail = string(given.get("detail"), 400) or string(given.get("description"), 400)
+    told = string(given.get("description"), 400)  # free text, which may quote the message: only what the provider lists is kept
+    detail = string(given.get("detail"), 400) or (told if told and is_known_detail(told) else None)
     reason = reason_of(status, word, detail)
     sent_at_ms, delivered_at_ms = time_ms(entry.get("sent_at")), time_ms(entry.get("delivered_at"))
     updated_at_ms = time_ms(given.get("updated"))

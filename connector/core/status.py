@@ -214,6 +214,7 @@ def _change(before: FlowProgress, after: FlowProgress, was_terminal: bool, step:
         correction=was_terminal,
         step=step,
         channel=step.channel if step else (after.steps[-1].channel if after.steps else None),
+        reason="silent" if after.silenced and after.status is FlowStatus.UNKNOWN else None,
         reason_group=flow_reason(after.status_code, report.steps if report else ()) if lost else None,
         raw_status=report.raw_status if report else None,
         ended_at_ms=known.ended_at_ms if known else None,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from connector.services.lane import Lane
 
 log = get_logger("following")
-_DEFERRED_MS = 2000
+_DEFERRED_MS, _LONGEST_DEFERRED_MS, _MOST_DEFERRED = 2000, 60_000, 6
 _FIRST_AGAIN_S, _LAST_AGAIN_S = 5.0, 600.0  # between two last questions that nobody answered
 _PATIENCE_S = 3600.0  # so long a last question is repeated
 _UNSENT = frozenset({State.NEW, State.UNROUTED, State.INVALID})
@@ -34,12 +34,13 @@ def next_poll_ms(lane: Lane, live: Live) -> int:
     policy, kind = lane.parts.policy, live.flow.facts.message_class
     schedule_s = policy.class_schedules_s.get(kind, policy.poll_schedule_s) if kind is not None else policy.poll_schedule_s
     now_ms = lane.parts.clock.now_ms()
-    if live.poll_deferred:  # its budget was spent: a little later instead of at the next point
-        return now_ms + int(_DEFERRED_MS * outlook.jitter_of(live.id))
+    left_ms = math.ceil((_ends_at(lane, live) - lane.parts.clock.boot()) * 1000)
+    if live.poll_deferred:  # its budget was spent: a little later instead of at the next point, and later each time
+        wait_ms = min(_DEFERRED_MS * 2 ** (live.poll_deferred - 1), _LONGEST_DEFERRED_MS) * outlook.jitter_of(live.id)
+        return now_ms + int(min(wait_ms, left_ms) if left_ms > 0 else wait_ms)
     if live.unanswered:
         again_s = min(_FIRST_AGAIN_S * 2.0 ** (live.unanswered - 1), _LAST_AGAIN_S)
         return now_ms + int(again_s * 1000 * outlook.jitter_of(live.id))
-    left_ms = math.ceil((_ends_at(lane, live) - lane.parts.clock.boot()) * 1000)
     return min(now_ms + left_ms, outlook.poll_ms(live.flow, schedule_s, now_ms))
 
 
@@ -64,7 +65,7 @@ async def poll(lane: Lane, live: Live) -> None:
     overdue = lane.parts.clock.boot() >= _ends_at(lane, live)
     alone, live.poll_alone = live.poll_alone, False
     answer = await lane.parts.polls.ask(lane, live, facts.api, tracking_id, last=overdue, alone=alone)
-    live.poll_deferred = answer is POSTPONED
+    live.poll_deferred = min(live.poll_deferred + 1, _MOST_DEFERRED) if answer is POSTPONED else 0
     if isinstance(answer, Postponed):
         return
     before = live.flow

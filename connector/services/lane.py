@@ -156,7 +156,7 @@ class Lane:
                 self.backlog.release(live.record)
             live.forget()
             if self.flows.get(live.id) is live:
-                self.agenda.schedule(live)
+                self.agenda.schedule(live, now=live.poll_alone and live.flow.state is State.ACCEPTED)  # asked for while it was busy
                 self.let_go(live)
 
     def _skip(self, record: Record) -> None:
@@ -231,8 +231,8 @@ class Lane:
     def _may_post(self, live: Live, begun: float) -> bool:
         """The last question before the first byte: owner, not expired, no callback proved an earlier attempt, the lease is running."""
         now, due = self.parts.clock.boot(), self.parts.clock.now_ms() < live.flow.facts.expires_at_ms
-        asked = live.flow.state is State.INTENT and not live.flow.called
-        if may := self.owned and due and asked and now - begun <= self.parts.policy.lease_s:
+        due = due and live.flow.state is State.INTENT and not live.flow.called
+        if may := self.owned and due and now - begun <= self.parts.policy.lease_s:
             live.posted_at = now
         return may
 

@@ -41,7 +41,7 @@ class Live:
     since_ms: int = 0  # epoch; from when on it waits: Kafka's timestamp, the event's own time after a take-over
     posted_at: float | None = None  # boot clock, of the own POST
     tries: int = 0  # of the present attempt's retries, or searches
-    poll_deferred: bool = False
+    poll_deferred: int = 0  # so often, one after the other, was there no budget
     poll_alone: bool = False  # something was said of it that nobody could read: asked about at once
     ends_at: float | None = None  # boot clock of an accepted flow's deadline
     unanswered: int = 0  # how often it was asked about at its deadline without an answer

@@ -81,7 +81,7 @@ async def list_flows(
             in_time = before_ms is None or since_ms(row.flow) < before_ms
             if in_time and (not classes or row.flow.facts.message_class in classes):
                 count += 1
-                yield Found(lane, row, standing.owner)
+                yield Found(lane, row, standing.owner, unread="a list reads no statuses")
 
     def take(lane: LaneId, standing: Standing) -> None:
         oldest[:] = nsmallest(limit, chain(oldest, candidates(lane, standing)), key=lambda one: since_ms(one.row.flow))

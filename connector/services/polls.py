@@ -30,7 +30,8 @@ _FEWEST = 3  # fewer than these are asked about one by one
 _PATIENCE = 3  # pages that may answer nobody, where the provider does not say how many there are
 _MAX_PAGES = 1000
 _WAIT_S, _WAITS = 0.25, 20
-_LAST_AT_ONCE = 8  # far fewer than there are connections for reads: an outage's overdue flows hold up no doubt's search
+_AT_ONCE = 16
+_LAST_AT_ONCE = 8  # an outage's overdue flows hold up no other poll
 
 
 class Postponed(enum.Enum):
@@ -67,7 +68,9 @@ class _Due:
 class Polls:
     """One per process, for all its lanes."""
 
-    def __init__(self) -> None:
+    def __init__(self, at_once: int = _AT_ONCE) -> None:
+        """``at_once``: requests under way; fewer than there are connections for reads, so that a doubt's search finds one."""
+        self._free = asyncio.Semaphore(at_once)
         self._lanes: WeakValueDictionary[LaneId, Lane] = WeakValueDictionary()
         self._followed: WeakValueDictionary[str, Live] = WeakValueDictionary()  # by tracking id, in lower case
         self._gathering: list[_Due] = []
@@ -90,12 +93,12 @@ class Polls:
         async with self._last:
             return await self._ask(lane, live, api, tracking_id, last=True)
 
-    @staticmethod
-    async def _ask(lane: Lane, live: Live, api: Api, tracking_id: str, *, last: bool) -> Answer:
-        if live.flow.finished or not lane.polls.may_poll(last=last):
-            return POSTPONED
-        lane.parts.metrics.poll_requests.labels("flow").inc()
-        return await lane.parts.tracking.flow(api, tracking_id)
+    async def _ask(self, lane: Lane, live: Live, api: Api, tracking_id: str, *, last: bool) -> Answer:
+        async with self._free:
+            if live.flow.finished or not lane.polls.may_poll(last=last):
+                return POSTPONED
+            lane.parts.metrics.poll_requests.labels("flow").inc()
+            return await lane.parts.tracking.flow(api, tracking_id)
 
     # ------------------------------------------------------------------------------------------------------------ gathering
 
@@ -140,7 +143,8 @@ class Polls:
                     due.tell(POSTPONED)
                 return
             lane.parts.metrics.poll_requests.labels("window").inc()
-            page = await lane.parts.tracking.page(Api.STANDARD, since_ms, since_ms + _MINUTE_MS, number)
+            async with self._free:
+                page = await lane.parts.tracking.page(Api.STANDARD, since_ms, since_ms + _MINUTE_MS, number)
             if isinstance(page, Unanswered):
                 return
             for report in page.flows:

@@ -21,6 +21,7 @@ _TELL_S = 10.0
 _WINDOW_MIN = 20
 _TICK_S = 0.05
 _SPARE_POLLS, _SPARE_POLLS_PER_S = 3.0, 0.1  # what a process may ask however little it sends
+_LAST_SHARE = 0.5  # of the rate, for last questions
 _NO_BOUND = 1e6  # polls per send
 _QUESTION_S = 120.0  # so long questions alone probe the breakers auth and balance; then a message does: not all accounts may ask
 _LONG_S = 10.0  # a backlog of sends that lasts longer lets those few polls through
@@ -48,7 +49,7 @@ class Throttle:
         self._limit = max_in_flight
         self._probe_s = probe_s
         self._poll_share = poll_share
-        self._poll_tokens = 1.0
+        self._poll_tokens = self._last_tokens = 1.0
         self.polls_per_send = poll_share / (1.0 - poll_share) if poll_share < 1 else _NO_BOUND
         self._polls_earned = 0.0
         self._polls_spare = _SPARE_POLLS
@@ -148,7 +149,7 @@ class Throttle:
         self._polls_earned = max(self._polls_earned + polls, -_DEEPEST_DEBT)
 
     def may_poll(self, *, last: bool = False) -> bool:
-        """Take one request out of the polls' budget. ``last``: a flow ends with it, so it is only counted.
+        """Take one request out of the polls' budget. ``last``: a flow ends with it, so it needs none, and has a rate of its own.
 
         Polls are at most ``polling.max_share`` of sends and polls together, but for a few that a quiet process may always make (later sends
         pay for them), and go no faster than that share of the rate. What sends need comes first, but for those few where they wait for
@@ -158,8 +159,13 @@ class Throttle:
         rate = self._rate * self._share * self._poll_share
         self._poll_tokens = min(self._poll_tokens + (now - self._poll_filled) * rate, max(1.0, rate))
         self._polls_spare = min(self._polls_spare + (now - self._poll_filled) * _SPARE_POLLS_PER_S, _SPARE_POLLS)
+        last_rate = self._rate * self._share * _LAST_SHARE
+        self._last_tokens = min(self._last_tokens + (now - self._poll_filled) * last_rate, max(1.0, last_rate))
         self._poll_filled = now
         if last:
+            if self._last_tokens < 1.0:
+                return False
+            self._last_tokens -= 1.0
             self.earn_polls(-1.0)
             return True
         earned = 0.0 if self._waiting and not self._open else self._polls_earned

@@ -238,7 +238,7 @@ async def test_a_path_before_ours_is_let_be() -> None:
 
 
 async def test_the_oldest_connection_without_a_head_makes_room() -> None:
-    """At one connection too many, the oldest that never said anything is ended: a caller comes in, and who has called before stays."""
+    """At one connection too many, the oldest that never said anything is ended, else the one that was idle longest: a caller comes in."""
     limits = Limits(connections=3)
     call = f"POST {PATH} HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n".encode()
     async with serving(callbacks_app(Recorder()), limits) as (server, _):
@@ -253,8 +253,33 @@ async def test_the_oldest_connection_without_a_head_makes_room() -> None:
             writer.write(call)
             assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
         late = await asyncio.open_connection(*server.address)
-        assert await ended(late[0]) == b"", "all have proven themselves: the new one waits outside"
+        assert await ended(proven[0]) == b"", "all have proven themselves: who has not called for longest makes room"
+        late[1].write(call)
+        assert (await late[0].readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
         for _, writer in (proven, oldest, younger, newest, late):
+            writer.close()
+
+
+async def test_a_full_house_of_callers_at_work_lets_nobody_in() -> None:
+    """Nobody is idle: the new one waits outside, and no call that is being answered is cut."""
+    began, goes_on = asyncio.Event(), asyncio.Event()
+
+    class Slow(Recorder):
+        async def receive(self, kid: str, token: str, source: str, read: Callable[[], Awaitable[bytes]]) -> int:
+            began.set()
+            await goes_on.wait()
+            return await super().receive(kid, token, source, read)
+
+    call = f"POST {PATH} HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n".encode()
+    async with serving(callbacks_app(Slow()), Limits(connections=1)) as (server, _):
+        at_work = await asyncio.open_connection(*server.address)
+        at_work[1].write(call)
+        await began.wait()
+        late = await asyncio.open_connection(*server.address)
+        assert await ended(late[0]) == b""
+        goes_on.set()
+        assert (await at_work[0].readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
+        for _, writer in (at_work, late):
             writer.close()
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import datetime as dt
 import json
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 
 import pytest
 
 from connector.adapters.routee import Routee, RouteeOptions
-from connector.core.model import Accepted, Api, Channel, FlowReport, FlowStatus, Request
+from connector.adapters.routee_tracking import RouteeTracking
+from connector.core.model import Accepted, Api, Channel, FlowReport, FlowStatus, Reply, Request
 from connector.ports import Page, Unanswered
 from connector.simulator import Simulator, SimulatorOptions
 from tests.contract.routee_double import Asked, RouteeDouble, Said
@@ -382,3 +383,18 @@ async def test_the_simulator_is_searched(switches: dict[str, str]) -> None:
 def bool_true() -> bool:
     """A lease that runs."""
     return True
+
+
+async def test_a_page_is_asked_for_by_routees_clock() -> None:
+    """Two clocks that are minutes apart: the window is the provider's minute, or no page would show any flow of it."""
+    asked: list[Mapping[str, object]] = []
+
+    class Reads:
+        ahead_ms = 120_000
+
+        async def ask(self, api: Api, path: str, query: Mapping[str, object], body: bytes) -> Reply:
+            asked.append(query)
+            return Reply(200, {}, b'{"content": [], "totalElements": 0, "number": 0, "last": true}')
+
+    await RouteeTracking(Reads()).page(Api.STANDARD, 1_800_000_000_000, 1_800_000_060_000, 0)  # type: ignore[arg-type]
+    assert (asked[0]["dateStart"], asked[0]["dateEnd"]) == ("2027-01-15T08:02Z", "2027-01-15T08:03Z")

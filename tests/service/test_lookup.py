@@ -216,3 +216,12 @@ async def test_a_journal_that_cannot_be_read_hides_no_other(world: World) -> Non
     assert len(found) == 1
     assert [lane for lane, _ in looked.refused] == [foreign]
     await process.stop()
+
+
+async def test_a_list_says_that_it_has_read_no_statuses(world: World) -> None:
+    """Else its timeline, as JSON, would look whole."""
+    process = await Process(world).start()
+    await process.put(world.record(), seconds=3)
+    [one], _, _ = await list_flows(archive_of(world), Listed(), quiet)
+    assert one.unread == "a list reads no statuses"
+    await process.stop()

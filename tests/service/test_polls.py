@@ -261,6 +261,90 @@ async def test_last_questions_leave_connections_to_searches(world: World) -> Non
     await process.stop()
 
 
+async def test_polls_leave_connections_to_searches(world: World) -> None:
+    """A provider that answers slowly: a few polls at a time, however many flows are due."""
+    process = await Process(world, LONG, rate=100.0, share=0.5).start()
+    await sent(world, process, 200, "code")
+    process.throttle.earn_polls(1000)
+    answer, open_now, most = world.provider.flow, 0, 0
+
+    async def slow(api: Api, tracking_id: str) -> FlowReport | Unanswered:
+        nonlocal open_now, most
+        open_now += 1
+        most = max(most, open_now)
+        await world.clock.sleep(1.5)
+        open_now -= 1
+        return await answer(api, tracking_id)
+
+    world.provider.flow = slow  # type: ignore[method-assign]
+    await world.clock.advance(60)
+    assert most == 16
+    await process.stop()
+
+
+async def test_flows_without_budget_do_not_keep_the_process_busy(world: World) -> None:
+    """Callbacks fail for long: each silent code asks for budget more and more seldom."""
+    process = await Process(world, LONG, rate=10_000.0).start()
+    await sent(world, process, 600, "code")
+    process.throttle.earn_polls(-10_000)
+    came, may_poll = 0, process.throttle.may_poll
+
+    def counted(*, last: bool = False) -> bool:
+        nonlocal came
+        came += 1
+        return may_poll(last=last)
+
+    process.throttle.may_poll = counted  # type: ignore[method-assign]
+    await world.clock.advance(30)
+    came = 0
+    await world.clock.advance(60)
+    assert came <= 3 * 600
+    await process.stop()
+
+
+async def test_last_questions_keep_to_the_account_s_rate(world: World) -> None:
+    """A worker comes back after an outage, and everything is overdue: the provider is not flooded, and all end."""
+    first = await Process(world, SHORT).start()
+    await sent(world, first, 400, "code")
+    await first.kill()
+    await world.clock.advance(120)
+    answer, times = world.provider.flow, []
+
+    async def flow(api: Api, tracking_id: str) -> FlowReport | Unanswered:
+        times.append(world.clock.boot())
+        return await answer(api, tracking_id)
+
+    world.provider.flow = flow  # type: ignore[method-assign]
+    second = await Process(world, SHORT, rate=20.0).start()
+    await world.clock.advance(240)
+    assert max(sum(one <= other < one + 1 for other in times) for one in times) <= 20
+    assert len([event for event in world.outputs("statuses") if event["reason"] == "silent"]) == 400
+    await second.stop()
+
+
+async def test_an_unreadable_callback_during_a_poll_is_asked_about(world: World) -> None:
+    """What it told of may have come behind what that poll was answered."""
+    process = await Process(world, replace(Policy(), poll_schedule_s=(5.0, 7200.0), flow_deadline_s=36_000.0)).start()
+    record = world.record("code")
+    await process.put(record, seconds=1)
+    [tracking_id] = world.provider.reports
+    answer = world.provider.flow
+
+    async def slow(api: Api, tracking_id: str) -> FlowReport | Unanswered:
+        await world.clock.sleep(3)
+        return FlowReport(tracking_id, FlowStatus.QUEUED)
+
+    world.provider.flow = slow  # type: ignore[method-assign]
+    await world.clock.advance(5.5)
+    end(world, tracking_id, status=FlowStatus.FAILED)
+    process.call_back(record, "code", FlowReport(None, None))
+    await world.clock.advance(1)
+    world.provider.flow = answer  # type: ignore[method-assign]
+    await world.clock.advance(60)
+    assert world.outputs("statuses")[-1]["status"] == "FAILED"
+    await process.stop()
+
+
 async def test_each_class_has_its_schedule(world: World) -> None:
     """A campaign can wait: its flows are polled by their own schedule, all others by the common one."""
     process = await Process(world, replace(LONG, class_schedules_s={MessageClass.MARKETING: (200.0, 300.0)})).start()

@@ -179,11 +179,17 @@ def test_a_country_is_letters(given: str, kept: str | None) -> None:
 
 
 def test_free_text_is_redacted_and_known_details_are_not() -> None:
-    """A detail of the provider's list stays word for word; any other text loses what is personal."""
+    """A detail of the provider's list stays word for word, any other loses what is personal. Free text may quote a message: left out."""
     entry = {"type": "Sms", "status": {"name": "Failed", "reason": {"detailedStatus": "", "description": "no route to +306912345678"}}}
     report = parse_flow({"messages": [entry, {"channel": "viber", "status": "FAILED", "error_message": "bad pin 8472"}]})
     assert report is not None
-    assert [step.detail for step in report.steps] == ["no route to ***", "bad pin ***"]
+    assert [step.detail for step in report.steps] == [None, None]
+    reason = {"detailedStatus": "no route to +306912345678", "description": "Code TIGERS"}
+    told = {"type": "Sms", "status": {"name": "Failed", "reason": reason}}
+    told_otp = {"channel": "sms", "status": "FAILED", "error_message": "Message rejected: Your code is TIGERS"}
+    quoted = parse_flow({"messages": [told, told_otp]})
+    assert quoted is not None
+    assert [step.detail for step in quoted.steps] == ["no route to ***", None]
     odd = parse_flow({"messages": [{"type": "Sms", "status": {"name": "Failed", "reason": "Opted Out"}, "operator": "A 12345"}]})
     assert odd is not None
     assert (odd.steps[0].detail, odd.steps[0].reason_group, odd.steps[0].operator) == ("Opted Out", "BLOCKED", "A ***")

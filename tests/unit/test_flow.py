@@ -25,7 +25,21 @@ from connector.core.flow import (
     advance,
 )
 from connector.core.identity import output_id
-from connector.core.model import Accepted, Api, Doubt, FlowReport, FlowStatus, NotSent, Origin, RefusalKind, Refused, Rejected
+from connector.core.model import (
+    Accepted,
+    Api,
+    Channel,
+    Doubt,
+    FlowReport,
+    FlowStatus,
+    NotSent,
+    Origin,
+    RefusalKind,
+    Refused,
+    Rejected,
+    StepReport,
+    StepStatus,
+)
 from connector.core.moves import DECISIONS, word_of
 from tests.unit.flows import EVENTS, NOW, any_event, facts, walk, walks
 
@@ -232,6 +246,24 @@ def test_a_second_acceptance_is_a_duplicate() -> None:
     assert sends(after) == [("ACCEPTED", False, False), ("ACCEPTED", False, True)]
     assert after.pending[-1][1].body["tracking_id"] == "t2"
     assert advance(after, Reported(FlowReport("t2", FlowStatus.FAILED), Origin.CALLBACK, 2), NOW) is after
+
+
+def test_no_more_duplicates_than_posts() -> None:
+    """Whoever has one URL may call it with any number of ids: a row does not grow with them."""
+    flow = ACCEPTED
+    for number in range(50):
+        flow = advance(flow, Reported(FlowReport(f"id-{number}", FlowStatus.SUCCEEDED), Origin.CALLBACK, 1), NOW + 20)
+    assert flow.duplicates == ("id-0",)
+    assert sum(duplicate is True for _, _, duplicate in sends(flow)) == 1
+
+
+def test_silent_stays_said() -> None:
+    """Later news without an end do not take the reason away."""
+    flow = advance(ACCEPTED, Silent(), NOW + 1000)
+    step = StepReport(1, Channel.VIBER, StepStatus.SENT, "Sent")
+    flow = advance(flow, Reported(FlowReport("t1", FlowStatus.IN_PROGRESS, steps=(step,)), Origin.CALLBACK, 1), NOW + 2000)
+    last = flow.pending[-1][1].body
+    assert (last["status"], last["reason"]) == ("UNKNOWN", "silent")
 
 
 def test_an_id_is_the_same_in_other_letters() -> None:

@@ -18,7 +18,7 @@ from tests.kafka import Broker
 
 _AT_ONCE: Final = 64
 _TRUE_EVERY: Final = 100
-_WARM: Final = 20_000
+_WARM: Final = 200_000  # what has cycles is collected rarely: until then the heap grows to what a flood takes
 _MAY_GROW_MB: Final = 32.0  # a kilobyte kept for each of a million would be thirty times that
 _REFUSED: Final = frozenset({"404", "429"})
 
