@@ -28,11 +28,12 @@ from connector.services.live import Live, Unsendable, named
 from connector.services.parts import Parts
 from connector.services.retries import Retry, limited, retry_after
 from connector.services.rows import RowReader, RowWriter
-from connector.services.throttle import PollBudget
+from connector.services.throttle import Breaker, PollBudget
 from connector.services.turns import Turns
 
 log = get_logger("lane")
 _RECENT = 2000
+_BREAKERS = {RefusalKind.AUTH: Breaker.AUTH, RefusalKind.BALANCE: Breaker.BALANCE}
 
 
 class Lane:
@@ -224,7 +225,7 @@ class Lane:
         counts.attempt(self.parts, live, outcome)
         refused = outcome if isinstance(outcome, Refused) else None
         if not isinstance(outcome, NotSent) and (refused is None or refused.posted):
-            self.parts.throttle.record(bad=isinstance(outcome, Doubt), empty=refused is not None and refused.kind is RefusalKind.BALANCE)
+            self.parts.throttle.record(bad=isinstance(outcome, Doubt), refused=_BREAKERS.get(refused.kind) if refused else None)
             self.polls.sent()
         return limited(outcome, live.flow.attempts)
 

@@ -107,12 +107,12 @@ class Throttle:
             self._told_unreachable = now
             log.warning("provider_unreachable", reason=reason)
 
-    def record(self, *, bad: bool, empty: bool = False) -> None:
-        """What came of a POST, for the breakers: ``bad``: a doubt or a 5xx; ``empty``: the account was."""
+    def record(self, *, bad: bool, refused: Breaker | None = None) -> None:
+        """What came of a POST, for the breakers: ``bad``: a doubt or a 5xx; ``refused``: for what that breaker is there."""
         now = self._clock.boot()
         if self._probing:
             kind = self._probing.pop()
-            if bad or (empty and kind is Breaker.BALANCE):
+            if bad or refused is kind:
                 self.open(kind)
             else:
                 self.close(kind)

@@ -528,6 +528,23 @@ async def test_a_breaker_whose_question_has_no_yes_is_probed_by_a_message(world:
     await process.stop()
 
 
+@pytest.mark.parametrize("refusal", [EMPTY, UNAUTHORIZED])
+async def test_a_refused_probe_opens_the_breaker_again_at_once(world: World, refusal: Refused) -> None:
+    """Nobody else goes meanwhile, however many wait."""
+    process = await Process(world).start()
+    orders = [world.record("order", key=str(number)) for number in range(30)]
+    for order in orders:
+        world.answer(order, "order", *[refusal] * 1000)
+    await process.put(orders[0], seconds=5)
+    before = len(world.provider.posts)
+    await process.put(*orders[1:], seconds=115)
+    assert len(world.provider.posts) == before
+    await world.clock.advance(480)
+    assert 2 <= len(world.provider.posts) - before <= 5
+    assert process.throttle.is_open(Breaker.AUTH if refusal is UNAUTHORIZED else Breaker.BALANCE)
+    await process.stop()
+
+
 @pytest.mark.parametrize("status", [401, 403, 400])
 async def test_refused_credentials_open_the_breaker_whatever_the_status(world: World, status: int) -> None:
     """RFC 6749 answers them with 400 or 401. Nothing was posted: no attempt follows the other at full speed."""
