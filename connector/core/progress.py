@@ -87,6 +87,7 @@ class FlowProgress:
     silenced: bool = False  # given up at its deadline
     delivered_at_ms: int | None = None  # when a message first reached the person
     delivered_by: Channel | None = None  # on which channel; None where no step says it
+    odd_word: str | None = None  # the provider's last word for the flow that no table knows: told with its end, if it has no other
 
     @property
     def finished(self) -> bool:
@@ -129,8 +130,8 @@ class FlowProgress:
         return [self.delivered_at_ms, None if self.delivered_by is None else _CHANNEL_LETTERS[self.delivered_by], *ends]
 
     @classmethod
-    def from_compact(cls, fields: Sequence[Any], times: Sequence[Any] | None = None) -> FlowProgress:
-        """What ``compact`` and ``times`` wrote; rows of older releases have no times. Raises ValueError for anything else."""
+    def from_compact(cls, fields: Sequence[Any], times: Sequence[Any] | None = None, odd_word: str | None = None) -> FlowProgress:
+        """What ``compact`` and ``times`` wrote; rows of older releases have no times and no word. Raises ValueError for anything else."""
         try:
             padded = list(fields)
             padded.extend([None] * (_COMPACT_FIELDS - len(fields)))
@@ -149,6 +150,7 @@ class FlowProgress:
                 silenced=bool(flags & _SILENT),
                 delivered_at_ms=None if delivered_at is None else int(delivered_at),
                 delivered_by=None if delivered_by is None else _CHANNEL_OF[delivered_by],
+                odd_word=odd_word,
             )
         except (ArithmeticError, IndexError, KeyError, TypeError, ValueError) as error:
             raise ValueError("not a flow's compact progress") from error

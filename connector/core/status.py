@@ -180,6 +180,7 @@ def _with_flow(progress: FlowProgress, report: FlowReport, origin: Origin, span:
         status=status,
         delivered=delivered,
         status_code=code if status is FlowStatus.FAILED else None,
+        odd_word=report.raw_status if report.raw_status and report.status is None else progress.odd_word,
         total_price=max(prices, default=None),  # it grows step by step, so the highest is the latest
         delivered_at_ms=span.hold(report.updated_at_ms) if delivered and not progress.delivered else progress.delivered_at_ms,
     )
@@ -216,7 +217,7 @@ def _change(before: FlowProgress, after: FlowProgress, was_terminal: bool, step:
         channel=step.channel if step else (after.steps[-1].channel if after.steps else None),
         reason="silent" if after.silenced and after.status is FlowStatus.UNKNOWN else None,
         reason_group=flow_reason(after.status_code, report.steps if report else ()) if lost else None,
-        raw_status=report.raw_status if report else None,
+        raw_status=report.raw_status if report else after.odd_word,
         ended_at_ms=known.ended_at_ms if known else None,
         delivered_at_ms=after.delivered_at_ms,
         delivered_by=after.delivered_by,

@@ -9,6 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from connector.core import rows
+from connector.core.documents import parse_flow
 from connector.core.flow import (
     TRANSITIONS,
     Ended,
@@ -264,6 +266,16 @@ def test_silent_stays_said() -> None:
     flow = advance(flow, Reported(FlowReport("t1", FlowStatus.IN_PROGRESS, steps=(step,)), Origin.CALLBACK, 1), NOW + 2000)
     last = flow.pending[-1][1].body
     assert (last["status"], last["reason"]) == ("UNKNOWN", "silent")
+
+
+def test_a_word_that_no_table_knows_is_told_with_the_end() -> None:
+    """A flow that Routee calls by a new word ends as UNKNOWN, and says which word it was; from its row, too."""
+    report = parse_flow({"trackingId": "t1", "status": "Cancelled", "messages": []})
+    assert report is not None
+    flow = advance(ACCEPTED, Reported(report, Origin.CALLBACK, 1), NOW + 20)
+    flow = rows.flow_of(*rows.flow_row(flow, 1, 1))
+    last = advance(flow, Silent(), NOW + 1000).pending[-1][1].body
+    assert (last["status"], last["reason"], last["raw_status"]) == ("UNKNOWN", "silent", "Cancelled")
 
 
 def test_an_id_is_the_same_in_other_letters() -> None:
