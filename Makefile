@@ -13,7 +13,7 @@ SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test mutants chaos chaos-short check lint types architecture coverage deploy-check repo-check docs-check docs fmt rolling simulate-seeds bench-claim bench-takeover bench-callbacks lock image image-check clean
+.PHONY: help demo test kafka mutants chaos chaos-short check lint types architecture coverage deploy-check repo-check docs-check docs fmt rolling simulate-seeds bench-claim bench-takeover bench-callbacks lock image image-check clean
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ test: $(VENV)/.dev ## Run all tests, those on a real Kafka included (ARGS="-k la
 
 mutants: $(VENV)/.dev ## Plant each known bug in a copy and see that the tests catch it (ARGS="--only lease" for some)
 	@$(BIN)/python -m tests.mutants $(ARGS)
+
+kafka: $(VENV)/.dev ## Start a Kafka to try things on (with Docker, or with java and Maven), and tell its address; Ctrl-C ends it
+	@$(BIN)/python -m tests.kafka
 
 chaos: $(VENV)/.dev ## Break everything for 35 minutes on a real Kafka, and prove that nothing was lost or doubled (ARGS="--seed 2")
 	@$(BIN)/python -m tests.chaos --minutes 35 --rate 160 --report build/chaos.json $(ARGS)

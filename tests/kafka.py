@@ -11,8 +11,10 @@ import contextlib
 import fcntl
 import os
 import shutil
+import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 import uuid
@@ -278,3 +280,25 @@ def own_broker(*, lasting: bool = False) -> Iterator[Broker]:
         yield broker
     finally:
         broker.close()
+
+
+def main() -> int:
+    """``make kafka``: one to try things on, until Ctrl-C or SIGTERM."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with own_broker() as broker:
+            sys.stdout.write(f"Kafka at {broker.bootstrap_servers} ({broker.description}), until Ctrl-C\n")
+            if isinstance(broker, JavaBroker):
+                for script, name in (("producer", "ConsoleProducer"), ("consumer", "consumer.ConsoleConsumer")):
+                    sys.stdout.write(f"kafka-console-{script}.sh: java -cp '{JARS}/*' org.apache.kafka.tools.{name}\n")
+            sys.stdout.flush()
+            signal.pause()
+    except NoBroker as reason:
+        sys.stderr.write(f"no Kafka can be started: {reason}\n")
+        return 2
+    except KeyboardInterrupt:
+        return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
