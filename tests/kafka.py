@@ -292,7 +292,8 @@ def main() -> int:
                 for script, name in (("producer", "ConsoleProducer"), ("consumer", "consumer.ConsoleConsumer")):
                     sys.stdout.write(f"kafka-console-{script}.sh: java -cp '{JARS}/*' org.apache.kafka.tools.{name}\n")
             sys.stdout.flush()
-            signal.pause()
+            while True:
+                signal.pause()
     except NoBroker as reason:
         sys.stderr.write(f"no Kafka can be started: {reason}\n")
         return 2
