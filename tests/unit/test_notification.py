@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from uuid import UUID
@@ -11,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from connector.core.model import Notification, Record
-from connector.core.notification import FIELDS, FUTURE_MS, origin, to_notification
+from connector.core.notification import FIELDS, FUTURE_MS, bounded, origin, to_notification
 from connector.core.plain import DEEPEST, lookup, plain
 from connector.errors import Undecodable
 
@@ -138,6 +139,16 @@ def test_a_time_in_the_future_is_clamped(ahead_ms: int, kafka_ms: int, expected_
     """More than five minutes after Kafka's timestamp becomes five minutes; a record without a timestamp bounds nothing."""
     found = to_notification(record(timestamp_ms=kafka_ms), {"type": "x", "occurred_at": KAFKA_MS + ahead_ms}, {})
     assert (found.occurred_at_ms, found.clamped) == (expected_ms, clamped)
+
+
+@given(st.integers(0, 10**13))
+def test_a_time_in_our_own_future_is_clamped_too(ahead_ms: int) -> None:
+    """One clock may have written the event and Kafka's timestamp: five minutes ahead of ours is the most; nothing else changes."""
+    found = to_notification(record(timestamp_ms=KAFKA_MS + ahead_ms), {"type": "x", "occurred_at": KAFKA_MS + ahead_ms}, {})
+    held = bounded(found, KAFKA_MS)
+    assert held.occurred_at_ms == min(found.occurred_at_ms, KAFKA_MS + FUTURE_MS)
+    assert held.clamped is (ahead_ms > FUTURE_MS)
+    assert replace(held, occurred_at_ms=found.occurred_at_ms, clamped=found.clamped) == found
 
 
 def test_a_record_without_any_time_is_dated_zero() -> None:

@@ -308,3 +308,10 @@ def test_every_answer_has_an_outcome(api: Api, status: int, body: bytes, headers
                 assert secret.casefold() not in f"{outcome.reason} {outcome.detail}".casefold()
         case Doubt():
             assert outcome.http_status == status
+
+
+def test_only_refused_credentials_mean_that_nothing_was_posted() -> None:
+    """Every other refusal is an answer to a POST."""
+    assert not Refused(RefusalKind.AUTH, 400, "TOKEN_REFUSED").posted
+    assert Refused(RefusalKind.AUTH, 401, "HTTP_401").posted
+    assert Refused(RefusalKind.THROTTLED, 429, "HTTP_429").posted
