@@ -201,7 +201,7 @@ def _body(flow: Flow) -> dict[str, Any]:
         "duplicates": flow.duplicates,
         "progress": flow.progress.compact() if flow.progress else None,
         "times": flow.progress.times() if flow.progress else None,
-        "odd_word": flow.progress.odd_word if flow.progress else None,
+        **({"odd_word": flow.progress.odd_word} if flow.progress and flow.progress.odd_word else {}),  # next to none has one
         "accepted_at": flow.accepted_at_ms,
         "changed_at": flow.changed_at_ms,
         "due": flow.due_ms,
