@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
+import heapq
 import multiprocessing
+import selectors
+import socket
 import statistics
 import time
 from collections import Counter
@@ -47,7 +49,6 @@ class Sockets:
         self._count = count
         self._standing, self._over = _APART.Event(), _APART.Event()
         self._opened = _APART.Value("i", 0)
-        self._open = 0
 
     @contextlib.contextmanager
     def standing(self) -> Iterator[None]:
@@ -69,46 +70,49 @@ class Sockets:
         return int(self._opened.value)
 
     def hold(self) -> None:
-        """Hold them until told to let go."""
-        uvloop.run(self._run())
+        """Hold them until told to let go; each at a time of its own, and by as little work as can be."""
+        now = time.monotonic()
+        due = [(now + number / self._count, number, 0) for number in range(self._count)]  # when, which, its how manieth connection
+        heapq.heapify(due)
+        standing = [0] * self._count
+        kept: dict[int, tuple[socket.socket, bytearray]] = {}
+        with selectors.DefaultSelector() as selector:
+            while not self._over.is_set():
+                ahead = due[0][0] - time.monotonic() if due else 0.05
+                for key, _ in selector.select(min(max(ahead, 0.0), 0.05)):
+                    number = key.data
+                    selector.unregister(key.fileobj)
+                    kept.pop(number)[0].close()
+                    standing[number] += 1
+                    heapq.heappush(due, (time.monotonic() + 0.01, number, standing[number]))
+                now = time.monotonic()
+                while due and due[0][0] <= now:
+                    _, number, turn = heapq.heappop(due)
+                    if turn == standing[number]:
+                        with contextlib.suppress(OSError):
+                            self._go_on(number, kept, selector)
+                        heapq.heappush(due, (now + _DRIP_S, number, turn))
+                if len(kept) >= self._count * 0.9:  # some are always on their way back
+                    self._standing.set()
+        for one, _ in kept.values():
+            one.close()
 
-    async def _run(self) -> None:
-        tasks = [asyncio.ensure_future(self._hold(number)) for number in range(self._count)]
-        while not self._over.is_set():
-            await asyncio.sleep(0.05)
-            if self._open >= self._count * 0.9:  # some are always on their way back
-                self._standing.set()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-    async def _hold(self, number: int) -> None:
+    def _go_on(self, number: int, kept: dict[int, tuple[socket.socket, bytearray]], selector: selectors.BaseSelector) -> None:
+        """The next byte; the connection and what it begins with, where there is none."""
+        if number in kept:
+            one, rest = kept[number]
+            if rest:
+                one.send(bytes([rest.pop(0)]))
+            return
         request = self._caller.call(1 + number % self._sent).request
         whole = request.index(b"\r\n\r\n") + 4
         at_once, dripping = ((1, True), (whole // 2, False), (whole, True))[number % 3]
-        await asyncio.sleep(number / self._count)
-        while True:
-            with contextlib.suppress(OSError):
-                reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
-                self._open, self._opened.value = self._open + 1, self._opened.value + 1
-                try:
-                    writer.write(request[:at_once])
-                    await self._drip(reader, writer, request[at_once : at_once + 60] if dripping else b"")
-                finally:
-                    self._open -= 1
-                    writer.transport.abort()
-            await asyncio.sleep(0.01)
-
-    async def _drip(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, rest: bytes) -> None:
-        """One byte after the other until the other side ends it."""
-        sent = 0
-        while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_DRIP_S):
-                    await reader.read(1)
-                    return
-            writer.write(rest[sent : sent + 1])
-            sent += 1
+        one = socket.create_connection(("127.0.0.1", self._port), 2)
+        one.setblocking(False)
+        one.send(request[:at_once])
+        kept[number] = one, bytearray(request[at_once : at_once + 60] if dripping else b"")
+        selector.register(one, selectors.EVENT_READ, number)
+        self._opened.value += 1
 
 
 class Sends:
