@@ -101,9 +101,6 @@ async def hear(lane: Lane, heard: Heard, prove: Callable[[], Awaitable[None]]) -
         letter = _callback_letter("CALLBACK_UNREADABLE", "the bytes are no callback", heard.record)
         await letters.put(lane.parts, letter, {"lane": str(lane.id)})
     else:
-        if _says_nothing(callback.report) and callback.flow_id not in lane.flows and lane.ledger.settled.find(callback.event_digest):
-            lane.callbacks.done(heard.record.offset)  # of a finished flow: nothing comes of it, so nothing is read for it
-            return
         live = await _find(lane, callback)
         if live is None or live.flow.state in _UNSENT:
             await _orphan(lane, heard.record, callback, live, prove)
@@ -124,11 +121,6 @@ async def hear(lane: Lane, heard: Heard, prove: Callable[[], Awaitable[None]]) -
         if live is not None:
             lane.let_go(live)
     lane.callbacks.done(heard.record.offset)
-
-
-def _says_nothing(report: FlowReport) -> bool:
-    """A call with a body that nobody could read."""
-    return report == FlowReport(None, None)
 
 
 async def _find(lane: Lane, callback: Callback) -> Live | None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 from connector.core.model import Accepted, Api, Doubt, FlowReport, FlowStatus, Rejected
-from connector.ports import Entry, LaneId, Unanswered
+from connector.ports import Unanswered
 from connector.services.parts import Policy
 from tests.service.world import Process, World, report
 
@@ -349,27 +348,4 @@ async def test_a_silent_flow_is_asked_about_again_and_again(world: World) -> Non
     world.provider.flow = flow  # type: ignore[method-assign]
     await process.put(world.record(), seconds=500)
     assert len(asked) >= 7
-    await process.stop()
-
-
-async def test_a_call_that_says_nothing_of_a_finished_flow_costs_no_read(world: World) -> None:
-    """Slow or broken bodies behind genuine URLs, in any number: whether the flow is still in memory or not, nothing comes of them."""
-    process = await Process(world).start()
-    record = world.record()
-    await process.put(record, seconds=3)
-    flow_id = world.flow_id(record, "order")
-    process.call_back(record, "order", report(world.provider.accepted[flow_id][0], FlowStatus.SUCCEEDED))
-    await world.clock.advance(2)
-    process.lane.recent.clear()
-    reads, between = [], process.journal.between
-
-    async def counted(lane: LaneId, first: int, last: int) -> Sequence[Entry]:
-        reads.append(first)
-        return await between(lane, first, last)
-
-    process.journal.between = counted  # type: ignore[method-assign]
-    process.call_back(record, "order", FlowReport(None, None))
-    await world.clock.advance(2)
-    assert (reads, world.dead_letters.letters) == ([], [])
-    assert process.lane.callbacks.position == 2
     await process.stop()
