@@ -13,7 +13,15 @@ from typing import Final
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message, TopicPartition
 
-from connector.adapters.kafka_client import PARTITION_EOF, KafkaOptions, callbacks_topic, error_counter, library_logger, reader_config
+from connector.adapters.kafka_client import (
+    PARTITION_EOF,
+    KafkaOptions,
+    callbacks_topic,
+    error_counter,
+    is_begun_anew,
+    library_logger,
+    reader_config,
+)
 from connector.adapters.kafka_handover import Commands, Handover
 from connector.adapters.kafka_reader import ReadingPool, record_of
 from connector.metrics import Metrics
@@ -150,21 +158,14 @@ class KafkaCallbackFeed:
                 if error.code() != PARTITION_EOF:
                     self._count_error(error)
                 continue
-            followed = self._followed.get((message.topic() or "", message.partition() or 0))
+            place = message.topic() or "", message.partition() or 0
+            followed = self._followed.get(place)
             offset = message.offset() or 0
-            if followed is not None and (offset >= followed.position or self._is_begun_anew(message, followed)):
+            if followed is not None and (offset >= followed.position or is_begun_anew(self._consumer, *place, followed.position)):
                 followed.position = offset + 1
                 batch.append((followed.generation, Heard(followed.lane, record_of(message), self._read(message.value()))))
         if batch:
             self._handover.put(batch, len(batch))
-
-    def _is_begun_anew(self, message: Message, followed: _Followed) -> bool:
-        """Whether the log ends before what was read of it (its topic was deleted and created anew, or cut off): its offsets count anew.
-
-        librdkafka has then gone to its start by itself; anything else below the position is a repetition.
-        """
-        here = TopicPartition(message.topic() or "", message.partition() or 0)
-        return 0 <= self._consumer.get_watermark_offsets(here, cached=True)[1] < followed.position
 
     def _read(self, value: bytes | None) -> Callback | None:
         try:

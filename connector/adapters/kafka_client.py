@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from connector.errors import KafkaUnavailable, NoSuchLog
 from connector.logs import get_logger
@@ -256,6 +256,14 @@ def error_of(exception: KafkaException) -> KafkaError | None:
     """The ``KafkaError`` inside an exception of librdkafka's, if there is one."""
     first = exception.args[0] if exception.args else None
     return first if isinstance(first, KafkaError) else None
+
+
+def is_begun_anew(consumer: Consumer, topic: str, partition: int, position: int) -> bool:
+    """Whether a log ends before what was read of it (its topic was deleted and created anew, or cut off): its offsets count anew.
+
+    librdkafka has then gone to its start by itself; anything else below the position is a repetition. Asks no broker.
+    """
+    return 0 <= consumer.get_watermark_offsets(TopicPartition(topic, partition), cached=True)[1] < position
 
 
 def unavailable(

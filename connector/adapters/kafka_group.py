@@ -19,7 +19,7 @@ from typing import Final, NamedTuple
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from connector.adapters.kafka_client import KafkaOptions, error_counter, error_of, group_config, library_logger
+from connector.adapters.kafka_client import KafkaOptions, error_counter, error_of, group_config, is_begun_anew, library_logger
 from connector.adapters.kafka_handover import Commands, Handover
 from connector.adapters.kafka_offsets import GroupOffsets, Lag, LaneState, lag_of
 from connector.adapters.kafka_reader import record_of
@@ -263,15 +263,11 @@ class GroupSource:
                 state.position, state.timestamp_ms = record.offset + 1, record.timestamp_ms
                 groups.setdefault(lane, []).append(record)
                 weight += record.size + _RECORD_COST
-            elif self._ends_before(lane, state.position):
+            elif is_begun_anew(self._consumer, lane.topic, lane.partition, state.position):
                 state.generation = 0  # whatever follows is of another log
                 self._handover.put(BegunAnew(lane))
         if groups:
             self._handover.put(_Fetched([(lane, self._lanes[lane].generation, group) for lane, group in groups.items()]), weight)
-
-    def _ends_before(self, lane: LaneId, position: int) -> bool:
-        """Whether the log ends before what was read of it. librdkafka has then gone to its start by itself; else it repeats a record."""
-        return 0 <= self._consumer.get_watermark_offsets(TopicPartition(lane.topic, lane.partition), cached=True)[1] < position
 
     def _commit(self) -> None:
         """One request for every commit asked for so far."""
