@@ -36,6 +36,22 @@ def end(world: World, *tracking_ids: str, status: FlowStatus = SUCCEEDED) -> Non
         world.provider.reports[tracking_id] = replace(world.provider.reports[tracking_id], status=status)
 
 
+def answer_after(world: World, seconds: float) -> list[int]:
+    """From now on each poll takes so long. Gives how many were under way as each began."""
+    answer, at_once, open_now = world.provider.flow, [], 0
+
+    async def slow(api: Api, tracking_id: str) -> FlowReport | Unanswered:
+        nonlocal open_now
+        open_now += 1
+        at_once.append(open_now)
+        await world.clock.sleep(seconds)
+        open_now -= 1
+        return await answer(api, tracking_id)
+
+    world.provider.flow = slow  # type: ignore[method-assign]
+    return at_once
+
+
 def ended(world: World) -> list[str]:
     """Flows whose end was told, with origin POLL."""
     return [event["flow_id"] for event in world.outputs("statuses") if event["terminal"] and event["origin"] == "POLL"]
@@ -241,22 +257,12 @@ async def test_a_last_question_is_not_repeated_for_ever(world: World) -> None:
 async def test_last_questions_leave_connections_to_searches(world: World) -> None:
     """Very many flows are overdue at once: a few are asked about at a time, and all are."""
     process = await Process(world, SHORT).start()
-    answer, open_now, most = world.provider.flow, 0, 0
-
-    async def slow(api: Api, tracking_id: str) -> FlowReport | Unanswered:
-        nonlocal open_now, most
-        open_now += 1
-        most = max(most, open_now)
-        await world.clock.sleep(0.1)
-        open_now -= 1
-        return await answer(api, tracking_id)
-
     await sent(world, process, 200, "code")
     process.throttle.earn_polls(-1000)
     end(world, status=FlowStatus.IN_PROGRESS)
-    world.provider.flow = slow  # type: ignore[method-assign]
+    at_once = answer_after(world, 0.1)
     await world.clock.advance(80)
-    assert most <= 10
+    assert max(at_once) <= 10
     assert len([event for event in world.outputs("statuses") if event["reason"] == "silent"]) == 200
     await process.stop()
 
@@ -266,19 +272,9 @@ async def test_polls_leave_connections_to_searches(world: World) -> None:
     process = await Process(world, LONG, rate=100.0, share=0.5).start()
     await sent(world, process, 200, "code")
     process.throttle.earn_polls(1000)
-    answer, open_now, most = world.provider.flow, 0, 0
-
-    async def slow(api: Api, tracking_id: str) -> FlowReport | Unanswered:
-        nonlocal open_now, most
-        open_now += 1
-        most = max(most, open_now)
-        await world.clock.sleep(1.5)
-        open_now -= 1
-        return await answer(api, tracking_id)
-
-    world.provider.flow = slow  # type: ignore[method-assign]
+    at_once = answer_after(world, 1.5)
     await world.clock.advance(60)
-    assert most == 16
+    assert max(at_once) == 16
     await process.stop()
 
 
