@@ -122,7 +122,7 @@ INSTRUMENTS: Final[tuple[Instrument, ...]] = (
     _counter("statuses_total", "api status origin", "StatusEvents, as written to the statuses topic"),
     _counter("status_words_unknown_total", "", "Status words of Routee that no table knows (read as UNKNOWN)"),
     _counter("silent_flows_total", "api", "Accepted flows that reached their deadline without an end (status UNKNOWN, reason silent)"),
-    _counter("callbacks_total", "result", "Callbacks by answer: accepted, unparsable, forged, unavailable, overloaded, limited"),
+    _counter("callbacks_total", "result", "Callbacks by answer: accepted, unparsable, cut, forged, unavailable, overloaded, limited"),
     _counter(
         "callbacks_begun_anew_total", "topic", "Claims whose callbacks log ended before what was heard of it: heard from its start again"
     ),
@@ -167,7 +167,7 @@ FROM_ZERO: Final[Mapping[str, tuple[Sequence[str], ...]]] = {
     "attempts": tuple(product(_APIS, _ATTEMPT_WORDS)),
     "resends": tuple((kind,) for kind in _CLASSES),
     "double_accepts": tuple((kind,) for kind in _CLASSES),
-    "callbacks": tuple((result,) for result in ("accepted", "unparsable", "forged", "unavailable", "overloaded", "limited")),
+    "callbacks": tuple((result,) for result in ("accepted", "unparsable", "cut", "forged", "unavailable", "overloaded", "limited")),
     "lane_drops": tuple((reason,) for reason in LANE_LOSSES),
 }
 """Label values of counters that alerts read, by attribute: there from the start, at 0. Prometheus sees no increase in a series that is born

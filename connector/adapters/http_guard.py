@@ -21,7 +21,7 @@ class Limits:
     A deadline is up to half as long again, drawn for each: else all who came together are cut together and come back together.
     """
 
-    head_s: float = 5.0
+    head_s: float = 15.0
     head_bytes: int = 16_384
     body_s: float = 5.0
     body_bytes: int = 65_536

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -38,7 +39,7 @@ _BACKLOG = 1_024
 class Receiver(Protocol):
     """Who takes callbacks in."""
 
-    async def receive(self, kid: str, token: str, source: str, read: Callable[[], Awaitable[bytes]]) -> int:
+    async def receive(self, kid: str, token: str, source: str, read: Callable[[], Awaitable[bytes | None]]) -> int:
         """HTTP status of the answer."""
         ...
 
@@ -60,7 +61,7 @@ def callbacks_app(receiver: Receiver, limits: Limits | None = None) -> ASGIApp:
         kid, token = called.group("kid", "token") if called else ("", "")
         body = _Body(receive, bounds)
         status = await receiver.receive(kid, token, scope["client"][0] if scope.get("client") else "", body.read)
-        goes_on = status == 200 and not body.cut  # noqa: PLR2004 - HTTP's own word
+        goes_on = status == 200 and not body.unread  # noqa: PLR2004 - HTTP's own word
         # Said in ASGI's words: a framework's request and response would take a tenth of all that a callback takes.
         await send({"type": "http.response.start", "status": status, "headers": _EMPTY if goes_on else _LAST})
         await send({"type": "http.response.body", "body": b""})
@@ -69,28 +70,27 @@ def callbacks_app(receiver: Receiver, limits: Limits | None = None) -> ASGIApp:
 
 
 class _Body:
-    """A request's body, read when it is asked for. ``cut``: there was more of it than was read."""
+    """A request's body, read when it is asked for. ``unread``: there was more of it than was read."""
 
     def __init__(self, receive: Receive, limits: Limits) -> None:
         self._receive = receive
         self._limits = limits
-        self.cut = False
+        self.unread = False
 
-    async def read(self) -> bytes:
-        """All of it; nothing when it is too large, too slow or broken off."""
+    async def read(self) -> bytes | None:
+        """All of it; empty when it is too large, None when it did not come: too slow or broken off."""
         body = bytearray()
-        try:
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._limits.body_deadline_s()):
                 while (part := await self._receive())["type"] == "http.request":
                     body += part.get("body", b"")
                     if len(body) > self._limits.body_bytes:
-                        break
+                        self.unread = True
+                        return b""
                     if not part.get("more_body"):
                         return bytes(body)
-        except TimeoutError:
-            pass
-        self.cut = True
-        return b""
+        self.unread = True
+        return None
 
 
 # ----------------------------------------------------------------------------------------------------------------- private

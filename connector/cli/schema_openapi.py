@@ -14,6 +14,7 @@ Json = dict[str, Any]
 _TEXT: Final = "^[A-Za-z0-9_-]+$"
 _ANSWERS: Final = {
     "200": "Kafka has it.",
+    "408": "Its body did not come whole in time: call again.",
     "404": "No key of ours has signed this path. Every other path and method is answered just so.",
     "429": "As 404, from a source that has had too many of them. A signed path never gets it.",
     "503": f"Kafka is away or takes longer than {BUDGET_S} s, or {MOST_WAITING} callbacks are waiting for it: call again.",
@@ -38,7 +39,7 @@ def _callback() -> Json:
     bounds = Limits()
     read = (
         f"Read as JSON whatever its content type says, up to {bounds.body_bytes} bytes and for {bounds.body_s:g} s or a little longer. "
-        "One that cannot be read is answered with 200 all the same, and makes the connector ask tracking."
+        "One that is no JSON, or too large, is answered with 200 all the same, and makes the connector ask tracking."
     )
     return {
         "operationId": "callback",

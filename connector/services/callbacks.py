@@ -1,8 +1,8 @@
 """The ingress: a callback is verified, reduced, handed over durably, and only then answered with 200.
 
 Answers: 200 taken · 404 for everything that no key of ours has signed (other paths and methods count as that), always by the same path ·
-429 for more of that from a source whose bucket is empty (a genuine call is never counted nor slowed) · 503 when Kafka is away or too many
-wait: Routee calls again (OTP callbacks are never repeated, so the lane polls those).
+429 for more of that from a source whose bucket is empty (a genuine call is never counted nor slowed) · 408 for a body that did not come
+whole in time, 503 when Kafka is away or too many wait: Routee calls again (OTP callbacks are never repeated, so the lane polls those).
 """
 
 from __future__ import annotations
@@ -91,8 +91,8 @@ class Ingress:
         self._seconds = metrics.callback_seconds
         self._results = metrics.callbacks
 
-    async def receive(self, kid: str, token: str, source: str, read: Callable[[], Awaitable[bytes]]) -> int:
-        """The HTTP status of one call. ``read`` gives the body (empty: too large, cut or too slow) and is asked for genuine calls only."""
+    async def receive(self, kid: str, token: str, source: str, read: Callable[[], Awaitable[bytes | None]]) -> int:
+        """The HTTP status of one call. ``read`` gives the body (empty: too large; None: cut or too slow) asked of genuine calls only."""
         claim = verify(self._secrets, kid, token)
         if claim is None:
             allowed = self._limit.spend(source)
@@ -101,7 +101,8 @@ class Ingress:
             return self._answer("overloaded", 503)
         self._waiting += 1
         try:
-            return await self._take(claim, await read())
+            body = await read()
+            return self._answer("cut", 408) if body is None else await self._take(claim, body)
         finally:
             self._waiting -= 1
 

@@ -19,7 +19,7 @@ from connector.cli.schema_openapi import openapi
 from connector.core.capability import PATH
 from tests.contract.fuzzed_port import CLAIM, GENUINE, Port
 
-KNOWN: Final = {200, 400, 404, 429, 503}
+KNOWN: Final = {200, 400, 404, 408, 429, 503}
 EXAMPLES: Final = 60
 FUZZ: Final = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 

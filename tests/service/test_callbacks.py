@@ -49,14 +49,14 @@ class Bench:
         self.ingress = Ingress(self.sink, secrets, self.clock, self.metrics)
         self.reads = 0
 
-    def reader(self, body: bytes) -> Callable[[], Awaitable[bytes]]:
-        async def read() -> bytes:
+    def reader(self, body: bytes | None) -> Callable[[], Awaitable[bytes | None]]:
+        async def read() -> bytes | None:
             self.reads += 1
             return body
 
         return read
 
-    async def call(self, body: bytes = orjson.dumps(DOCUMENT), token: tuple[str, str] | None = None, source: str = "1.2.3.4") -> int:
+    async def call(self, body: bytes | None = orjson.dumps(DOCUMENT), token: tuple[str, str] | None = None, source: str = "1.2.3.4") -> int:
         kid, text = token or mint(KEYS, CLAIM)
         return await self.ingress.receive(kid, text, source, self.reader(body))
 
@@ -88,6 +88,15 @@ async def test_a_genuine_call_with_an_unreadable_body_still_reaches_the_lane(bod
     assert callback is not None
     assert callback.report == NOTHING_SAID
     assert bench.counted("unparsable") == 1
+
+
+async def test_a_body_that_did_not_come_whole_was_no_call() -> None:
+    """No 200, so whoever called calls again; and nobody makes work for a lane by sending half of something, again and again."""
+    bench = Bench()
+    assert await bench.call(None) == 408
+    assert not bench.feed.logs
+    assert bench.counted("cut") == 1
+    assert await bench.call() == 200
 
 
 async def test_what_nobody_signed_is_refused_unread() -> None:
