@@ -49,12 +49,22 @@ _COMPACT_FIELDS = 5
 
 @dataclass(frozen=True, slots=True)
 class StepProgress:
-    """The furthest status known of one step."""
+    """The furthest status known of one step, and all that was told of it beside.
+
+    In rows that older releases wrote an ended step may have no time, and none of what follows it here.
+    """
 
     order: int
     channel: Channel
     status: StepStatus
-    ended_at_ms: int | None = None  # when it came to its end; None before, and in rows that older releases wrote
+    ended_at_ms: int | None = None  # when it came to its end; None before
+    raw_status: str | None = None  # the provider's word for ``status``
+    reason_group: str | None = None
+    detail: str | None = None
+    price: Decimal | None = None
+    country: str | None = None
+    operator: str | None = None
+    parts: int | None = None
 
     @property
     def rank(self) -> int:
@@ -118,9 +128,7 @@ class FlowProgress:
             self.status_code,
             None if self.total_price is None else f"{self.total_price:f}",
         ]
-        while fields[-1] is None:
-            fields.pop()
-        return fields
+        return _without_last_nulls(fields)
 
     def times(self) -> list[Any] | None:
         """Beside ``compact`` in a row: when and by which channel it was delivered, then each step's end; ``[1764, "s", 1700, 1764]``."""
@@ -129,9 +137,15 @@ class FlowProgress:
             return None
         return [self.delivered_at_ms, None if self.delivered_by is None else _CHANNEL_LETTERS[self.delivered_by], *ends]
 
+    def told(self) -> list[list[Any]]:
+        """Beside ``compact`` in a row: of each step its raw word and its other facts; ``[["EXPIRED", "EXPIRED"], ["Delivered"]]``."""
+        return [_without_last_nulls(_told_of(step)) for step in self.steps]
+
     @classmethod
-    def from_compact(cls, fields: Sequence[Any], times: Sequence[Any] | None = None, odd_word: str | None = None) -> FlowProgress:
-        """What ``compact`` and ``times`` wrote; rows of older releases have no times and no word. Raises ValueError for anything else."""
+    def from_compact(
+        cls, fields: Sequence[Any], times: Sequence[Any] | None = None, told: Sequence[Any] | None = None, odd_word: str | None = None
+    ) -> FlowProgress:
+        """What ``compact``, ``times`` and ``told`` wrote; rows of older releases have no more than the first. Raises ValueError."""
         try:
             padded = list(fields)
             padded.extend([None] * (_COMPACT_FIELDS - len(fields)))
@@ -143,7 +157,7 @@ class FlowProgress:
                 status=_FLOW_OF[head[1]],
                 delivered=bool(flags & _DELIVERED),
                 terminal=bool(flags & _TERMINAL),
-                steps=_steps_of(steps, ends),
+                steps=_steps_of(steps, ends, told or ()),
                 status_code=code,
                 total_price=None if price is None else Decimal(price),
                 planned=planned,
@@ -156,17 +170,35 @@ class FlowProgress:
             raise ValueError("not a flow's compact progress") from error
 
 
-def _steps_of(compact: str, ends: Sequence[int | None]) -> tuple[StepProgress, ...]:
+def _steps_of(compact: str, ends: Sequence[int | None], told: Sequence[Sequence[Any]]) -> tuple[StepProgress, ...]:
     if compact == "":
         return ()
     if not _COMPACT_STEPS.fullmatch(compact):
         raise ValueError("not compact steps")
     found = _COMPACT_STEP.findall(compact)
-    if ends and len(ends) != len(found):
-        raise ValueError("not the steps' times")
+    if (ends and len(ends) != len(found)) or (told and len(told) != len(found)):
+        raise ValueError("not the steps' times and facts")
     return tuple(
         [
-            StepProgress(int(order), _CHANNEL_OF[channel], _STEP_OF[status], end)
-            for (order, channel, status), end in zip_longest(found, ends)
+            StepProgress(int(order), _CHANNEL_OF[channel], _STEP_OF[status], end, **_told_from(facts or ()))
+            for (order, channel, status), end, facts in zip_longest(found, ends, told)
         ]
     )
+
+
+def _told_of(step: StepProgress) -> list[Any]:
+    price = None if step.price is None else f"{step.price:f}"
+    return [step.raw_status, step.reason_group, step.detail, price, step.country, step.operator, step.parts]
+
+
+def _told_from(facts: Sequence[Any]) -> dict[str, Any]:
+    known = dict(zip(("raw_status", "reason_group", "detail", "price", "country", "operator", "parts"), facts, strict=False))
+    if known.get("price") is not None:
+        known["price"] = Decimal(known["price"])
+    return known
+
+
+def _without_last_nulls(fields: list[Any]) -> list[Any]:
+    while fields and fields[-1] is None:
+        fields.pop()
+    return fields

@@ -202,6 +202,7 @@ def _body(flow: Flow) -> dict[str, Any]:
         "progress": flow.progress.compact() if flow.progress else None,
         "times": flow.progress.times() if flow.progress else None,
         **({"odd_word": flow.progress.odd_word} if flow.progress and flow.progress.odd_word else {}),  # next to none has one
+        "told": flow.progress.told() if flow.progress else None,
         "accepted_at": flow.accepted_at_ms,
         "changed_at": flow.changed_at_ms,
         "due": flow.due_ms,
@@ -248,6 +249,11 @@ def _facts(flow_id: str, head: Head, body: dict[str, Any]) -> Facts:
 
 
 def _flow(flow_id: str, head: Head, body: dict[str, Any]) -> Flow:
+def _progress(body: dict[str, Any]) -> status.FlowProgress:
+    """Rows of older releases have neither times nor what was told."""
+    return status.FlowProgress.from_compact(body["progress"], body.get("times"), body.get("told"), body.get("odd_word"))
+
+
     return Flow(
         facts=_facts(flow_id, head, body),
         state=head.state,
@@ -263,7 +269,7 @@ def _flow(flow_id: str, head: Head, body: dict[str, Any]) -> Flow:
         tracking_id=body["tracking_id"],
         proven=body["proven"],
         duplicates=tuple(body["duplicates"]),
-        progress=status.FlowProgress.from_compact(body["progress"], body.get("times"), body.get("odd_word")) if body["progress"] else None,
+        progress=_progress(body) if body["progress"] else None,
         accepted_at_ms=body["accepted_at"],
         changed_at_ms=body["changed_at"],
         due_ms=body["due"],

@@ -11,21 +11,26 @@ Flow status, lowest first::
   so such a flow goes on until its last step is final.
 * ``delivered`` is a fact of its own: a step is delivered, seen or completed; in the standard service *Succeeded* implies it.
 * Delivered after FAILED or UNKNOWN makes SUCCEEDED. Every change after the end is a ``correction``; a price that grew after it is one, too.
+* What a report tells beside the status (price, country, operator, parts, why a step failed) is kept, and is news of its step where it
+  comes late: each event of a step tells all that is known of it.
 
 Times. A step's end and the delivery are told by the provider's clock where it says them, held between the POST and now: no clock's error
-makes a negative or a future time. Where it says nothing they are the time of the report.
+makes a negative or a future time. Where it says nothing they are the time of the report. The delivery is the first one: told after SEEN,
+or after another step's, it moves back.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import TypeVar
 
 from connector.core.coerce import parse_json
 from connector.core.documents import page_flows, page_items, parse_flow
 from connector.core.model import Api, Channel, FlowReport, FlowStatus, Origin, StepReport, StepStatus
 from connector.core.progress import FlowProgress, StepProgress
 from connector.core.reduced import reduce, report_from
-from connector.core.words import STANDING, flow_reason, status_table_markdown
+from connector.core.words import STANDING, flow_reason, reason_of, status_table_markdown
 
 __all__ = [
     "Change",
@@ -43,6 +48,8 @@ __all__ = [
     "silent",
     "status_table_markdown",
 ]
+
+Amount = TypeVar("Amount", int, Decimal)
 
 _FLOW_RANK = {FlowStatus.QUEUED: 0, FlowStatus.IN_PROGRESS: 1, FlowStatus.UNKNOWN: 3, FlowStatus.FAILED: 4}
 _ENDS = frozenset({FlowStatus.SUCCEEDED, FlowStatus.FAILED, FlowStatus.UNKNOWN})
@@ -137,30 +144,92 @@ def silent(progress: FlowProgress) -> tuple[FlowProgress, Change]:
 def _with_step(progress: FlowProgress, step: StepReport, span: Span) -> FlowProgress | None:
     """The progress with this step's news, or None when it is none."""
     known = progress.step(step.order, step.channel)
-    standing = STANDING[step.status]
-    if known is not None and standing.rank <= known.rank:
+    now = _with_facts(_advanced(known, step, span), step)
+    if now == known:
         return None
-    ended_at_ms = _end_of(step, known, span) if standing.final else None
     others = [other for other in progress.steps if other is not known]
-    steps = [*others, StepProgress(step.order, step.channel, step.status, ended_at_ms)]
-    delivered = progress.delivered or standing.success
-    first = standing.success and progress.delivered_by is None
-    return replace(
+    delivered = progress.delivered or now.success
+    after = replace(
         progress,
-        steps=tuple(sorted(steps, key=_place)),
+        steps=tuple(sorted([*others, now], key=_place)),
         delivered=delivered,
         status=_settled(progress.status, delivered=delivered),
-        delivered_at_ms=ended_at_ms if delivered and not progress.delivered else progress.delivered_at_ms,
-        delivered_by=step.channel if first else progress.delivered_by,
     )
+    return _with_delivery(after, progress, now) if now.success else after
+
+
+def _advanced(known: StepProgress | None, step: StepReport, span: Span) -> StepProgress:
+    """Where the step stands with this report: a higher rank replaces a lower one."""
+    standing = STANDING[step.status]
+    if known is None or standing.rank > known.rank:
+        now = StepProgress(
+            step.order, step.channel, step.status, raw_status=step.raw_status, reason_group=step.reason_group, detail=step.detail
+        )
+        return replace(now, ended_at_ms=_end_of(step, known, span)) if standing.final else now
+    if known.status is step.status and step.reason_group and (known.reason_group is None or (step.detail and known.detail is None)):
+        return replace(known, reason_group=step.reason_group, detail=step.detail)  # why it failed is told later than that it did
+    told_ms = _told_end(step)
+    if known.status is StepStatus.SEEN and standing.success and told_ms is not None and known.ended_at_ms is not None:
+        # Its delivery is told after it was seen: it was delivered when it was.
+        return replace(known, ended_at_ms=min(known.ended_at_ms, span.hold(told_ms) or told_ms))
+    return known
 
 
 def _end_of(step: StepReport, known: StepProgress | None, span: Span) -> int | None:
     """When a final step ended. SEEN after DELIVERED ends nothing anew; a receipt after a failure does."""
     if known is not None and known.success and known.ended_at_ms is not None:
         return known.ended_at_ms
+    return span.hold(_told_end(step))
+
+
+def _told_end(step: StepReport) -> int | None:
+    """By the provider's clock."""
     delivered_at_ms = step.delivered_at_ms if STANDING[step.status].success else None
-    return span.hold(step.updated_at_ms if delivered_at_ms is None else delivered_at_ms)
+    return step.updated_at_ms if delivered_at_ms is None else delivered_at_ms
+
+
+def _with_facts(now: StepProgress, step: StepReport) -> StepProgress:
+    """And what the report tells beside the status: it may come late, and in parts. What grows is at its highest."""
+    return replace(
+        now,
+        price=_most(now.price, step.price),
+        country=now.country or step.country,
+        operator=now.operator or step.operator,
+        parts=_most(now.parts, step.parts),
+    )
+
+
+def _with_delivery(after: FlowProgress, before: FlowProgress, step: StepProgress) -> FlowProgress:
+    """When and on which channel a message first reached the person, now that ``step`` did: reports of two steps come in any order."""
+    if before.delivered and before.delivered_at_ms is None:  # of an older release
+        return replace(after, delivered_by=before.delivered_by or step.channel)
+    earlier = before.delivered_at_ms is None or (step.ended_at_ms is not None and step.ended_at_ms < before.delivered_at_ms)
+    return replace(
+        after,
+        delivered_at_ms=step.ended_at_ms if earlier else before.delivered_at_ms,
+        delivered_by=step.channel if earlier or before.delivered_by is None else before.delivered_by,
+    )
+
+
+def _told(step: StepReport, now: StepProgress) -> StepReport:
+    """The step as its event tells it: where it stands, which the report may be behind of, and all that is known of it."""
+    if step.status is not now.status or step.detail != now.detail:
+        reason = reason_of(now.status, now.raw_status or step.raw_status, now.detail)
+        step = replace(
+            step,
+            status=now.status,
+            raw_status=now.raw_status or step.raw_status,
+            reason_group=now.reason_group,
+            detail=now.detail,
+            permanent=reason.permanent if reason else None,
+            retryable=reason.retryable if reason else None,
+            updated_at_ms=step.updated_at_ms if step.status is now.status else None,
+        )
+    return replace(step, price=now.price, country=now.country, operator=now.operator, parts=now.parts)
+
+
+def _most(known: Amount | None, told: Amount | None) -> Amount | None:
+    return max((amount for amount in (known, told) if amount is not None), default=None)
 
 
 def _place(step: StepProgress) -> tuple[int, Channel]:
@@ -174,14 +243,13 @@ def _with_flow(progress: FlowProgress, report: FlowReport, origin: Origin, span:
     delivered = progress.delivered or (word is FlowStatus.SUCCEEDED and progress.api is not Api.OTP)
     status = _settled(_higher(progress, word, delivered=delivered) if word else progress.status, delivered=delivered)
     code = report.status_code if word is FlowStatus.FAILED and progress.status_code is None else progress.status_code
-    prices = [price for price in (progress.total_price, report.total_price) if price is not None]
     after = replace(
         progress,
         status=status,
         delivered=delivered,
         status_code=code if status is FlowStatus.FAILED else None,
         odd_word=report.raw_status if report.raw_status and report.status is None else progress.odd_word,
-        total_price=max(prices, default=None),  # it grows step by step, so the highest is the latest
+        total_price=_most(progress.total_price, report.total_price),  # it grows step by step, so the highest is the latest
         delivered_at_ms=span.hold(report.updated_at_ms) if delivered and not progress.delivered else progress.delivered_at_ms,
     )
     return replace(after, terminal=progress.terminal or (status in _ENDS and after.finished))
@@ -205,20 +273,26 @@ def _settled(status: FlowStatus, *, delivered: bool) -> FlowStatus:
 
 
 def _change(before: FlowProgress, after: FlowProgress, was_terminal: bool, step: StepReport | None, report: FlowReport | None) -> Change:
-    lost = after.status in {FlowStatus.FAILED, FlowStatus.UNKNOWN}
-    known = after.step(step.order, step.channel) if step else None
+    now = after.step(step.order, step.channel) if step else None
     return Change(
         status=after.status,
         previous=before.status,
         terminal=after.terminal,
         delivered=after.delivered,
         correction=was_terminal,
-        step=step,
+        step=_told(step, now) if step and now else None,
         channel=step.channel if step else (after.steps[-1].channel if after.steps else None),
         reason="silent" if after.silenced and after.status is FlowStatus.UNKNOWN else None,
-        reason_group=flow_reason(after.status_code, report.steps if report else ()) if lost else None,
+        reason_group=_reason_group(after),
         raw_status=report.raw_status if report else after.odd_word,
-        ended_at_ms=known.ended_at_ms if known else None,
+        ended_at_ms=now.ended_at_ms if now else None,
         delivered_at_ms=after.delivered_at_ms,
         delivered_by=after.delivered_by,
     )
+
+
+def _reason_group(progress: FlowProgress) -> str | None:
+    """Why a flow FAILED, by all that is known of it; why one is UNKNOWN nobody knows."""
+    if progress.status is FlowStatus.FAILED:
+        return flow_reason(progress.status_code, [step.reason_group for step in progress.steps])
+    return "UNKNOWN" if progress.status is FlowStatus.UNKNOWN else None

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from connector.core.coerce import squash
-from connector.core.model import Channel, FlowStatus, StepReport, StepStatus
+from connector.core.model import Channel, FlowStatus, StepStatus
 
 
 class Standing(NamedTuple):
@@ -153,12 +153,10 @@ def reason_of(status: StepStatus, word: str, detail: str | None) -> Reason | Non
     return known or _WORD_REASONS.get(squash(word)) or default
 
 
-def flow_reason(code: int | None, steps: Iterable[StepReport]) -> str:
-    """The reason group of a flow that is FAILED or UNKNOWN: by its ``statusCode``, else that of the last step that failed, else UNKNOWN."""
+def flow_reason(code: int | None, steps: Sequence[str | None]) -> str:
+    """The reason group of a FAILED flow: by its ``statusCode``, else that of the last step that has one, else UNKNOWN."""
     _, group = _CODES.get(-1 if code is None else code, ("", None))
-    if group is not None:
-        return group
-    return next((step.reason_group for step in sorted(steps, key=lambda one: -one.order) if step.reason_group), _UNKNOWN)
+    return group or next((group for group in reversed(steps) if group), _UNKNOWN)
 
 
 def status_table_markdown() -> str:

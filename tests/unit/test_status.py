@@ -143,7 +143,7 @@ def test_delivered_then_expired_stays_delivered() -> None:
     assert (progress.delivered, progress.terminal, progress.step(1, Channel.VIBER)) == (
         True,
         False,
-        StepProgress(1, Channel.VIBER, StepStatus.DELIVERED),
+        StepProgress(1, Channel.VIBER, StepStatus.DELIVERED, raw_status="DELIVERED"),
     )
     assert progress.step(3, Channel.SMS) is None
 

@@ -96,5 +96,5 @@ def test_the_compact_form_loses_nothing(api: Api, some: list[FlowReport], planne
     progress, _ = _fold(FlowProgress(api, planned=planned), some)
     if given_up:
         progress, _ = silent(progress)
-    compact, times = json.loads(json.dumps([progress.compact(), progress.times()]))
-    assert FlowProgress.from_compact(compact, times) == progress
+    compact, times, told = json.loads(json.dumps([progress.compact(), progress.times(), progress.told()]))
+    assert FlowProgress.from_compact(compact, times, told) == progress

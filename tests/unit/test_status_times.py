@@ -18,6 +18,7 @@ from connector.core.flow import Flow, Silent, advance
 from connector.core.model import Accepted, Api, Channel, Doubt, FlowReport, FlowStatus, Origin, StepReport, StepStatus
 from connector.core.moves import Intended, Reported
 from connector.core.progress import FlowProgress
+from connector.core.status import merge
 from connector.core.timeline import took
 from connector.core.words import STANDING
 from tests.unit.flows import NOW, facts
@@ -117,6 +118,85 @@ def test_a_price_that_grows_after_the_end_is_one_correction() -> None:
     assert (body["total_price"], body["correction"], body["step"], body["status"]) == ("0.04", True, None, "SUCCEEDED")
 
 
+def test_what_comes_late_with_the_same_status_is_news_of_its_step() -> None:
+    """Callbacks tell neither price nor operator in time, tracking does: one event with all that is known, a correction after the end."""
+    flow = told(taken(), doc(SUCCEEDED, replace(SMS, price=None, country="GR")))
+    polled = replace(SMS, price=Decimal("0.03"), operator="Cosmote", parts=2)
+    late = told(told(flow, doc(SUCCEEDED, polled)), doc(SUCCEEDED, polled))
+    late = told(late, doc(SUCCEEDED, replace(SMS, price=Decimal("0.01"), parts=1)))  # an older document: nothing new
+    assert late.seq == flow.seq + 1
+    body = statuses(late)[-1]
+    assert (body["status"], body["previous"], body["correction"]) == ("SUCCEEDED", "SUCCEEDED", True)
+    told_of_it = {name: body["step"][name] for name in ("status", "raw_status", "price", "country", "operator", "parts", "ended_at")}
+    assert told_of_it == {
+        "status": "DELIVERED",
+        "raw_status": "Delivered",
+        "price": "0.03",
+        "country": "GR",
+        "operator": "Cosmote",
+        "parts": 2,
+        "ended_at": NOW + 12_000,
+    }
+
+
+def test_a_late_document_that_is_behind_still_tells_the_price() -> None:
+    """SENT with a price, after DELIVERED without: the event says DELIVERED, by its own raw word, and when that was."""
+    flow = told(taken(), doc(SUCCEEDED, replace(SMS, price=None, detail="Delivered")))
+    late = told(flow, doc(GOING, replace(SMS, status=StepStatus.SENT, raw_status="Sent", detail="Sent", updated_at_ms=NOW + 5_000)))
+    body = statuses(late)[-1]
+    step = {name: body["step"][name] for name in ("status", "raw_status", "detail", "reason_group", "price", "updated_at", "ended_at")}
+    assert step == {
+        "status": "DELIVERED",
+        "raw_status": "Delivered",
+        "detail": "Delivered",
+        "reason_group": None,
+        "price": "0.03",
+        "updated_at": None,
+        "ended_at": NOW + 12_000,
+    }
+    assert late.seq == flow.seq + 1
+
+
+def test_why_a_step_failed_may_be_told_later_than_that_it_did() -> None:
+    """Undelivered, then the detail that makes it permanent; the same detail again, or another one, is no news."""
+    bare = {"type": "Viber", "order": 1, "status": {"name": "UNDELIVERED"}}
+    opted_out = {"type": "Viber", "order": 1, "status": {"name": "UNDELIVERED", "reason": {"detailedStatus": "Opted Out"}}}
+    other = {"type": "Viber", "order": 1, "status": {"name": "FAILED", "reason": {"detailedStatus": "System Failure"}}}
+    flow = taken()
+    for step in (bare, opted_out, opted_out, other):
+        report = parse_flow({"trackingId": "t1", "status": "InProgress", "messages": [step]})
+        assert report is not None
+        flow = told(flow, report)
+    reasons = [(body["step"]["reason_group"], body["step"]["permanent"], body["step"]["detail"]) for body in statuses(flow)[1:]]
+    assert reasons == [("UNKNOWN", None, None), ("BLOCKED", True, "Opted Out")]
+
+
+def test_a_failed_flow_keeps_its_reason_in_later_corrections() -> None:
+    """A price that comes after FAILED, in a document without the step: why the flow failed stands in each of its events."""
+    flow = told(taken(), doc(FAILED, VIBER, status_code=2))
+    late = told(flow, doc(FAILED, total_price=Decimal("0.04")))
+    assert [body["reason_group"] for body in statuses(late)[1:]] == ["EXPIRED", "EXPIRED"]
+
+
+@pytest.mark.parametrize("seen_first", [True, False])
+def test_the_delivery_is_when_it_was_whichever_comes_first(seen_first: bool) -> None:
+    """SEEN may be heard before DELIVERED, and the second step before the first: the earliest delivery counts, and its channel."""
+    delivered = replace(SMS, channel=Channel.VIBER, order=1, price=None)
+    seen = replace(delivered, status=StepStatus.SEEN, raw_status="SEEN", updated_at_ms=NOW + 15_000)
+    some = [doc(GOING, seen), doc(GOING, delivered)]
+    flow = taken()
+    for report in some if seen_first else reversed(some):
+        flow = told(flow, report)
+    assert flow.progress is not None
+    assert (flow.progress.delivered_at_ms, flow.progress.steps[0].ended_at_ms) == (NOW + 12_000, NOW + 12_000)
+    body = statuses(flow)[-1]
+    assert (body["step"]["status"], body["step"]["ended_at"], body["delivered_at"]) == ("SEEN", NOW + 12_000, NOW + 12_000)
+    flow = told(flow, doc(SUCCEEDED, replace(SMS, updated_at_ms=NOW + 11_000)))
+    assert [statuses(flow)[-1][name] for name in ("delivered_at", "delivered_by")] == [NOW + 11_000, "sms"]
+    flow = told(flow, doc(SUCCEEDED, replace(SMS, order=3, updated_at_ms=NOW + 13_000)))
+    assert [statuses(flow)[-1][name] for name in ("delivered_at", "delivered_by")] == [NOW + 11_000, "sms"]
+
+
 def test_succeeded_of_an_otp_is_no_delivery_and_has_no_time_of_it() -> None:
     """Routee's documented example: Succeeded, Viber expired, SMS queued. The delivery follows the step."""
     report = parse_flow(sample("otp_tracking"))
@@ -196,40 +276,52 @@ def test_an_otp_step_tells_its_times_under_its_own_names() -> None:
 # ----------------------------------------------------------------------------------------------------------------- laws
 
 moments = st.none() | st.integers(NOW - 5_000, NOW + 90_000) | st.integers(-(2**60), 2**60)
+prices = st.none() | st.decimals(0, 9, places=4)
+few_words = st.none() | st.sampled_from(["EXPIRED", "Opted Out", "GR"])
 steps = st.builds(
-    lambda order, channel, status, updated, delivered: StepReport(
-        order, channel, status, status.value, updated_at_ms=updated, delivered_at_ms=delivered
+    lambda order, channel, status, updated, delivered, more: StepReport(
+        order, channel, status, status.value, updated_at_ms=updated, delivered_at_ms=delivered, **more
     ),
     st.integers(1, 2),
     st.sampled_from(Channel),
     st.sampled_from(StepStatus),
     moments,
     moments,
+    st.fixed_dictionaries(
+        {
+            "price": prices,
+            "country": few_words,
+            "operator": few_words,
+            "parts": st.none() | st.integers(0, 3),
+            "reason_group": few_words,
+            "detail": few_words,
+        }
+    ),
 )
 reports = st.builds(
     lambda status, some, updated, price: doc(status, *some, updated_at_ms=updated, total_price=price),
     st.none() | st.sampled_from(FlowStatus),
     st.lists(steps, max_size=3),
     moments,
-    st.none() | st.decimals(0, 9, places=4),
+    prices,
 )
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.sampled_from(Api), st.lists(reports, max_size=6))
 def test_times_lie_between_the_post_and_the_word_of_it(api: Api, some: list[FlowReport]) -> None:
-    """Whatever a provider's clock says: no time is negative or in the future, delivery has one, and keeps the first."""
+    """Whatever a provider's clock says: no time is negative or in the future, delivery has one, and it moves to no later one."""
     flow = taken(api)
     for number, report in enumerate(some):
         flow = told(flow, report, NOW + 1000 * (number + 1))
-    first = None
+    known = None
     for body in statuses(flow):
         times = [body["delivered_at"], body["step"] and body["step"]["ended_at"]]
         assert all(POSTED <= at_ms <= body["observed_at"] for at_ms in times if at_ms is not None)
         assert (body["delivered_at"] is not None) is body["delivered"]
         assert not body["step"] or (body["step"]["ended_at"] is not None) is STANDING[StepStatus(body["step"]["status"])].final
-        first = first or body["delivered_at"]
-        assert body["delivered_at"] in {None, first}
+        assert known is None or body["delivered_at"] <= known
+        known = body["delivered_at"]
 
 
 @settings(max_examples=200, deadline=None)
@@ -309,9 +401,12 @@ def test_a_row_without_times_is_read() -> None:
     flow = told(taken(), doc(GOING, VIBER))
     key, value = rows.flow_row(flow.acked(range(99)), 1, 1)
     head, body = value[:44], json.loads(value[44:])
-    del body["times"]
+    del body["times"], body["told"]
     old = rows.flow_of(key, head + orjson.dumps(body))
-    assert old.progress == replace(flow.progress, steps=(replace(flow.progress.steps[0], ended_at_ms=None),)) if flow.progress else False
+    assert old.progress is not None
+    assert [(step.order, step.channel, step.status, step.ended_at_ms, step.raw_status) for step in old.progress.steps] == [
+        (1, Channel.VIBER, StepStatus.EXPIRED, None, None)
+    ]
     assert statuses(told(old, doc(SUCCEEDED, SMS)))[-1]["delivered_at"] == NOW + 12_000
 
 
@@ -320,6 +415,21 @@ def test_foreign_times_are_refused(times: list[object]) -> None:
     """A row that another hand wrote is not read as progress."""
     with pytest.raises(ValueError, match="compact progress"):
         FlowProgress.from_compact(["oS3", "1vD", 2], times)
+
+
+@pytest.mark.parametrize("told_of", [[[], []], [5], [["Delivered", None, None, "x"]], "ab"])
+def test_foreign_facts_of_steps_are_refused(told_of: Any) -> None:  # noqa: ANN401 - anything
+    """The same for what stands beside the status."""
+    with pytest.raises(ValueError, match="compact progress"):
+        FlowProgress.from_compact(["oS3", "1vD", 2], None, told_of)
+
+
+def test_a_row_of_an_older_release_tells_a_delivery_without_a_time_no_later_one() -> None:
+    """Delivered it was, nobody kept when: SEEN makes no time of it."""
+    old = FlowProgress.from_compact(["sS3", "1vD"])
+    seen = replace(SMS, order=1, channel=Channel.VIBER, status=StepStatus.SEEN)
+    progress, (change,) = merge(old, doc(SUCCEEDED, seen), Origin.POLL)
+    assert (progress.delivered_at_ms, change.delivered_at_ms, change.delivered_by) == (None, None, Channel.VIBER)
 
 
 def test_a_clock_that_was_set_back_makes_no_negative_time() -> None:
