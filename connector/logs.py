@@ -44,6 +44,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "lanes_lost": "the group gave lanes to somebody else already",
     "commit_refused": "the broker refused an offset commit (the journal stays the truth)",
     "registry_unavailable": "the schema registry cannot be asked: input waits",
+    "dead_letters_unavailable": "the dead-letter topic takes none (there? writable? large enough?): what needs one waits",
     # lanes
     "lane_claimed": "a lane runs: its epoch, where its input goes on, flows adopted by class and state",
     "restart_report": "all doubts that a lane had inherited at its claim have ended: resolved (found accepted), resent, unknown, by class",

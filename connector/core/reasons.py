@@ -179,9 +179,6 @@ LANE_LOSSES: Final[Mapping[str, Meaning]] = {
     "gap_unread": Meaning("a gap in the lane's journal could not be read", _BROKERS),
     "rows_replaced": Meaning("the journal was compacted while it was read; it is read anew", _CLAIMED),
     "row_failed": Meaning("a defect of the connector met a row", "Report it, with the log lines around it."),
-    "dead_letter_unavailable": Meaning(
-        "a dead letter could not be written", "Look at the dead-letter topic: there? writable? large enough?"
-    ),
     "kafka_unavailable": Meaning("a broker could not be asked", _BROKERS),
     "produce_failed": Meaning("a CLAIM or checkpoint was refused by Kafka", _BROKERS),
     "produce_timed_out": Meaning("a CLAIM or checkpoint was not acknowledged in time", _BROKERS),

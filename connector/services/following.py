@@ -94,12 +94,12 @@ def _in_vain(lane: Lane, live: Live) -> bool:
 async def hear(lane: Lane, heard: Heard, prove: Callable[[], Awaitable[None]]) -> None:
     """Apply one callback. It may come before the send's answer, twice, late, out of order, or for nobody: then it is a dead letter.
 
-    The letter is acknowledged before the callback counts as taken, so that no crash can lose it. Raises LaneLost.
+    The letter is acknowledged before the callback counts as taken, so that no crash can lose it. Raises LaneLost, LaneStopped.
     """
     callback = heard.callback
     if callback is None:
         letter = _callback_letter("CALLBACK_UNREADABLE", "the bytes are no callback", heard.record)
-        await letters.put(lane.parts, letter, {"lane": str(lane.id)})
+        await letters.put(lane, letter, {"lane": str(lane.id)})
     else:
         live = await _find(lane, callback)
         if live is None or live.flow.state in _UNSENT:
@@ -143,7 +143,7 @@ async def _orphan(lane: Lane, record: Record, callback: Callback, live: Live | N
         said = "the flow was never sent"
         letter = replace(letter, detail=said, event_id=facts.event_id, rule=facts.rule, rules_version=facts.rules_version)
     log.warning("callback_orphaned", **known, attempt=callback.attempt)
-    await letters.put(lane.parts, letter, known)
+    await letters.put(lane, letter, known)
     lane.parts.metrics.callbacks_orphaned.inc()
 
 

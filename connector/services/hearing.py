@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from connector.errors import LaneStopped
 from connector.ports import Heard
 from connector.services import following
 
@@ -55,7 +57,11 @@ class Hearing:
             if len(self._waiting) <= _MOST // 2:
                 self._hold(held=False)
             lane.callbacks.take(heard.record.offset)
-            lane.hear(following.hear(lane, heard, self._prove), self._free.release)
+            lane.hear(self._hear(heard), self._free.release)
+
+    async def _hear(self, heard: Heard) -> None:
+        with suppress(LaneStopped):
+            await following.hear(self._lane, heard, self._prove)
 
     def _hold(self, *, held: bool) -> None:
         if held is not self._held:

@@ -191,7 +191,7 @@ class Lane:
     async def _bury(self, live: Live, unsendable: Unsendable) -> None:
         """End a flow that is not sent. Its dead letter is acknowledged first, so that no crash can lose it."""
         if unsendable.letter is not None:
-            await letters.put(self.parts, unsendable.letter, named(live.flow.facts))
+            await letters.put(self, unsendable.letter, named(live.flow.facts))
         await self.settle(live, unsendable.end)
 
     async def _post(self, live: Live, request: Request) -> Retry | None:

@@ -3,20 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from connector.core.model import DeadLetter
-from connector.errors import KafkaUnavailable, LaneLost
+from connector.errors import KafkaUnavailable, LaneStopped
 from connector.logs import get_logger
-from connector.services.parts import Parts
+
+if TYPE_CHECKING:
+    from connector.services.lane import Lane
 
 log = get_logger("letters")
+_FIRST_WAIT_S, _LAST_WAIT_S = 0.5, 5.0
 
 
-async def put(parts: Parts, letter: DeadLetter, about: Mapping[str, str]) -> None:
-    """Returns once it is acknowledged and counted; ``about``: what the log says of its flow. Raises LaneLost: the next tenure does it."""
-    try:
-        await parts.dead_letters.put(letter)
-    except KafkaUnavailable as error:
-        raise LaneLost("dead_letter_unavailable") from error
-    parts.metrics.dead_letters.labels(letter.reason).inc()
+async def put(lane: Lane, letter: DeadLetter, about: Mapping[str, str]) -> None:
+    """Returns once it is acknowledged and counted; ``about``: what the log says of its flow.
+
+    Where the topic takes none, this one waits, and all else goes on. Raises LaneStopped when the lane drains: the next owner does it.
+    """
+    wait_s = _FIRST_WAIT_S
+    while True:
+        try:
+            await lane.parts.dead_letters.put(letter)
+            break
+        except KafkaUnavailable as error:
+            if lane.draining:
+                raise LaneStopped from error
+            if wait_s == _FIRST_WAIT_S:
+                log.warning("dead_letters_unavailable", **about, reason=str(error))
+            await lane.parts.clock.sleep(wait_s)
+            wait_s = min(wait_s * 2, _LAST_WAIT_S)
+    lane.parts.metrics.dead_letters.labels(letter.reason).inc()
     log.warning("dead_letter", **about, record=letter.record.coordinates, reason=letter.reason, path=letter.path)
