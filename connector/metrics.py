@@ -116,7 +116,7 @@ INSTRUMENTS: Final[tuple[Instrument, ...]] = (
     _gauge("oldest_doubt_seconds", "", "How long the oldest open doubt has lasted; 0 when there is none"),
     _counter("resends_total", "class", "Second messages risked: flows sent again after a doubt (flagged resent_after_doubt)"),
     _counter("double_accepts_total", "class", "Flows of which a second attempt was proven accepted: somebody got it twice (audited)"),
-    _counter("corrections_total", "", "UNKNOWN send decisions corrected by a later proof"),
+    _counter("corrections_total", "", "Send decisions (UNKNOWN, or accepted by a guess) corrected by a later proof"),
     _counter("searches_total", "result", "Tracking searches for a doubt: found, absent, ambiguous, unanswered"),
     # statuses
     _counter("statuses_total", "api status origin", "StatusEvents, as written to the statuses topic"),

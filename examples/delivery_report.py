@@ -8,6 +8,7 @@ confluent-kafka, and for Avro the connector's package, which has the schemas. Wh
 * Drop repeats by the header ``failover.id``: an event may stand in its topic twice.
 * Take the last decision of a flow: a ``correction`` replaces an earlier one; a ``duplicate`` only tells that a person may have got two.
 * Take times from the event, not from the record: ``sent_at``, ``accepted_at``, ``delivered_at``, ``step.ended_at``.
+* Of a flow's statuses count those of its last ``tracking_id``: a correction may name another one.
 * Order a flow's statuses by ``seq``. ``delivered`` says that a person was reached; ``SUCCEEDED`` of an OTP only says that it was taken.
 """
 
@@ -55,6 +56,7 @@ class Flow:
     delivered: bool = False
     terminal: bool = False
     seq: int = 0
+    tracking_id: str | None = None
     accepted_after_s: float | None = None  # from the POST
     delivered_after_s: float | None = None  # from the POST, by whichever step
     steps: dict[int, Step] = field(default_factory=dict)  # by order
@@ -102,7 +104,12 @@ class Report:
 
     @staticmethod
     def _hear(flow: Flow, event: Event) -> None:
+        if event["seq"] < flow.seq and event["tracking_id"] != flow.tracking_id:
+            return  # of a message that turned out to be somebody else's
         if event["seq"] > flow.seq:
+            if event["tracking_id"] != flow.tracking_id:
+                flow.steps.clear()
+            flow.tracking_id = event["tracking_id"]
             flow.seq, flow.delivered, flow.terminal = event["seq"], event["delivered"], event["terminal"]
             flow.accepted_after_s = seconds_between(event.get("sent_at"), event["accepted_at"])
             flow.delivered_after_s = seconds_between(event.get("sent_at"), event.get("delivered_at"))

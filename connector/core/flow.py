@@ -105,6 +105,7 @@ class Flow:
     detail: str | None = None
     tracking_id: str | None = None
     proven: int = 0  # the attempt that was accepted
+    guessed: bool = False  # no label and no call has said that ``tracking_id`` is ours
     duplicates: tuple[str, ...] = ()  # tracking ids of further acceptances, audited
     progress: status.FlowProgress | None = None
     accepted_at_ms: int | None = None
@@ -158,7 +159,8 @@ def advance(flow: Flow, event: Event, now_ms: int) -> Flow:  # noqa: C901 - one 
         case Accepted():
             return _accept(flow, event.tracking_id, flow.attempt, event.report, Origin.RESPONSE, event.http_status, now_ms)
         case Proven():
-            return _accept(flow, event.tracking_id, event.attempt or flow.attempt, event.report, Origin.POLL, None, now_ms)
+            found = _accept(flow, event.tracking_id, event.attempt or flow.attempt, event.report, Origin.POLL, None, now_ms)
+            return replace(found, guessed=True) if event.guessed and flow.state is not State.ACCEPTED else found
         case Silent():
             return _silence(flow, now_ms)
         case Rejected() | NotSent() | Refused() | Doubt():
@@ -209,9 +211,11 @@ def _end(flow: Flow, target: State, reason: str | None, detail: str | None, now_
 
 
 def _hear(flow: Flow, event: Reported, now_ms: int) -> Flow:
-    """A callback or poll: news of the accepted flow, or the proof that an attempt was accepted."""
+    """A callback or poll: news of the accepted flow, or the proof that an attempt was accepted. A call outweighs a guess."""
     report = event.report
     other = report.tracking_id is not None and not _is_one(report.tracking_id, flow.tracking_id)
+    if flow.guessed and event.attempt == flow.proven and report.tracking_id is not None:
+        flow = _disowned(flow) if other else replace(flow, guessed=False)
     if flow.state is not State.ACCEPTED or (other and event.attempt):
         if report.tracking_id is None:
             is_news = event.origin is Origin.CALLBACK and not flow.called and not flow.state.settled
@@ -230,6 +234,8 @@ def _accept(
         return _duplicate(flow, tracking_id, now_ms)
     correction = flow.state.settled
     progress, change = status.accepted(report, api=flow.facts.api or Api.STANDARD, planned=len(flow.facts.channels))
+    if flow.progress is not None:  # what was told so far was somebody else's
+        change = replace(change, previous=flow.progress.status, correction=True)
     accepted = replace(
         flow,
         attempts=_recorded(flow, "ACCEPTED", http_status, None, attempt),
@@ -247,6 +253,11 @@ def _accept(
     accepted = replace(accepted, accepted_at_ms=max(now_ms, accepted.posted_at_ms or now_ms))
     accepted = _emit_status(_emit_send(accepted, now_ms, correction=correction), change, origin, now_ms)
     return _merge(accepted, report, origin, now_ms) if report else accepted
+
+
+def _disowned(flow: Flow) -> Flow:
+    """The message that was followed by a guess is somebody else's: the flow is as if it had come out of its doubt as UNKNOWN."""
+    return replace(flow, state=State.UNKNOWN, tracking_id=None, guessed=False)
 
 
 def _is_one(tracking_id: str, other: str | None) -> bool:

@@ -138,11 +138,12 @@ class Reported:
 
 @dataclass(frozen=True, slots=True)
 class Proven:
-    """A search found attempt ``attempt`` (0: not known which) accepted."""
+    """A search found attempt ``attempt`` (0: not known which) accepted. ``guessed``: by phone, time and steps alone."""
 
     tracking_id: str
     attempt: int
     report: FlowReport | None
+    guessed: bool = False
     word: ClassVar[str] = "accepted"
 
 

@@ -198,11 +198,12 @@ def _body(flow: Flow) -> dict[str, Any]:
         "detail": flow.detail,
         "tracking_id": flow.tracking_id,
         "proven": flow.proven,
+        **({"guessed": True} if flow.guessed else {}),  # next to none is
         "duplicates": flow.duplicates,
         "progress": flow.progress.compact() if flow.progress else None,
         "times": flow.progress.times() if flow.progress else None,
-        **({"odd_word": flow.progress.odd_word} if flow.progress and flow.progress.odd_word else {}),  # next to none has one
         "told": flow.progress.told() if flow.progress else None,
+        **({"odd_word": flow.progress.odd_word} if flow.progress and flow.progress.odd_word else {}),  # next to none has one
         "accepted_at": flow.accepted_at_ms,
         "changed_at": flow.changed_at_ms,
         "due": flow.due_ms,
@@ -248,12 +249,12 @@ def _facts(flow_id: str, head: Head, body: dict[str, Any]) -> Facts:
     )
 
 
-def _flow(flow_id: str, head: Head, body: dict[str, Any]) -> Flow:
 def _progress(body: dict[str, Any]) -> status.FlowProgress:
     """Rows of older releases have neither times nor what was told."""
     return status.FlowProgress.from_compact(body["progress"], body.get("times"), body.get("told"), body.get("odd_word"))
 
 
+def _flow(flow_id: str, head: Head, body: dict[str, Any]) -> Flow:
     return Flow(
         facts=_facts(flow_id, head, body),
         state=head.state,
@@ -268,6 +269,7 @@ def _progress(body: dict[str, Any]) -> status.FlowProgress:
         detail=body["detail"],
         tracking_id=body["tracking_id"],
         proven=body["proven"],
+        guessed=body.get("guessed", False),
         duplicates=tuple(body["duplicates"]),
         progress=_progress(body) if body["progress"] else None,
         accepted_at_ms=body["accepted_at"],

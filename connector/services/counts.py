@@ -36,9 +36,10 @@ def words(metrics: Metrics, report: FlowReport) -> None:
 def change(metrics: Metrics, before: Flow, after: Flow) -> None:
     """A valid row has changed a flow."""
     facts = after.facts
-    if before.state is State.UNKNOWN and after.state is not State.UNKNOWN:
+    disproven = before.guessed and after.tracking_id != before.tracking_id
+    if disproven or (before.state is State.UNKNOWN and after.state is not State.UNKNOWN):
         metrics.corrections.inc()
-    if before.state is not after.state and after.state.settled:
+    if disproven or (before.state is not after.state and after.state.settled):
         _decided(before, after)
     if before.state is State.DOUBT and after.state is not State.DOUBT:
         _resolved(after)

@@ -58,10 +58,11 @@ async def _act(lane: Lane, live: Live, verdict: Verdict, begun: float) -> None:
         await _wait_on(lane, live, begun)
         return
     if isinstance(verdict, Found):
-        if _is_guess(live, verdict):  # at once, for a neighbour's search may be answered before our row is valid
+        guessed = _is_guess(live, verdict)
+        if guessed:  # at once, for a neighbour's search may be answered before our row is valid
             lane.neighbours.ids[verdict.tracking_id.casefold()] = lane.parts.clock.now_ms()
         counts.words(lane.parts.metrics, verdict.report)
-        await lane.settle(live, Proven(verdict.tracking_id, verdict.attempt or 0, verdict.report))
+        await lane.settle(live, Proven(verdict.tracking_id, verdict.attempt or 0, verdict.report, guessed))
         for duplicate in verdict.duplicates:
             await lane.settle(live, Proven(duplicate.tracking_id, duplicate.attempt or 0, None))
     elif begun < _conclusive_at(lane, live):

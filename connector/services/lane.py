@@ -288,7 +288,7 @@ class Lane:
             self.turns.doubtful(live.key, live.id, facts.source_offset)
         elif before.state is State.DOUBT:
             self.turns.cleared(live.key, live.id)
-        self.neighbours.note(flow)
+        self.neighbours.note(flow, instead_of=before)
         if before.finished and not flow.finished:  # the cleaner may take the row that the ledger knows it by
             self.ledger.adopt(facts.digest, facts.siblings, facts.rule, facts.flow_id)
         if flow.finished:

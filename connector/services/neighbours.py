@@ -62,10 +62,13 @@ class Neighbours:
         self._answer_ms = answer_ms  # how long after a POST it may still be accepted
         self._lost: dict[Phone, dict[str, int]] = {}  # flows that ended in doubt, each with the time until when it may have been accepted
 
-    def note(self, flow: Flow, since_ms: int = 0) -> None:
-        """How a flow stands; of acceptances before ``since_ms`` nothing is kept."""
+    def note(self, flow: Flow, since_ms: int = 0, instead_of: Flow | None = None) -> None:
+        """How a flow stands, ``instead_of`` how it did; of acceptances before ``since_ms`` nothing is kept."""
         if flow.facts.labelled:
             return
+        if instead_of is not None and instead_of.guessed:
+            for guessed in ids_of(instead_of).keys() - ids_of(flow).keys():
+                self.ids.pop(guessed, None)  # it was somebody else's, and may be that of a flow in doubt
         if (flow.accepted_at_ms or since_ms) >= since_ms:
             self.ids.update(ids_of(flow))
         phone = phone_of(flow.facts)

@@ -262,6 +262,57 @@ async def test_an_unlabelled_candidate_counts_as_ours(world: World) -> None:
     await process.stop()
 
 
+@pytest.mark.parametrize("restart", [False, True])
+async def test_a_call_outweighs_a_guess(world: World, restart: bool) -> None:
+    """The one candidate was somebody else's, and ended well; the attempt's own URL tells. Corrected, followed to its own end, sent once."""
+    process = await Process(world).start()
+    record = world.record("code")
+    flow = world.answer(record, "code", LOST)
+    there = (StepReport(1, Channel.SMS, StepStatus.DELIVERED, "Delivered"),)
+    world.provider.reports["theirs"] = replace(
+        report("theirs", FlowStatus.SUCCEEDED), steps=there, signature=("Sms",), recipients=("306912345678",)
+    )
+    await process.put(record, seconds=60)
+    assert [(event["outcome"], event["tracking_id"]) for event in world.outputs("sends")] == [("ACCEPTED", "theirs")]
+    assert process.lane.flows == {}, "as far as anybody knows, it is finished"
+    if restart:
+        await process.kill()
+        process = await Process(world).start()
+    world.provider.reports["ours"] = report("ours", FlowStatus.FAILED)
+    process.call_back(record, "code", report("ours", FlowStatus.IN_PROGRESS))
+    process.call_back(record, "code", report("ours", FlowStatus.IN_PROGRESS))
+    await world.clock.advance(5)
+    sends = [(event["outcome"], event["tracking_id"], event["correction"], event["duplicate"]) for event in world.outputs("sends")]
+    assert sends == [("ACCEPTED", "theirs", False, False), ("ACCEPTED", "ours", True, False)]
+    assert [process.lane.neighbours.owns(one) for one in ("ours", "theirs")] == [True, False]
+    assert process.value("corrections_total") == 1
+    await world.clock.advance(200)
+    told = [
+        (event["seq"], event["status"], event["delivered"], event["terminal"], event["correction"]) for event in world.outputs("statuses")
+    ]
+    assert told[-2:] == [(3, "IN_PROGRESS", False, False, True), (4, "FAILED", False, True, False)]
+    assert {event["tracking_id"] for event in world.outputs("statuses")[2:]} == {"ours"}
+    process.call_back(record, "code", report("another", FlowStatus.IN_PROGRESS))
+    await world.clock.advance(5)
+    assert world.outputs("sends")[-1]["duplicate"], "nothing outweighs a call"
+    assert world.posts(flow) == [1]
+    await process.stop()
+
+
+async def test_a_guess_that_a_call_confirms_is_none(world: World) -> None:
+    """What the URL of the attempt named once is its own: another id after it is a second acceptance."""
+    process = await Process(world).start()
+    record = world.record("code")
+    world.answer(record, "code", world.provider.lose_reply)
+    await process.put(record, seconds=60)
+    for tracking_id in ("track-1", "another"):
+        process.call_back(record, "code", report(tracking_id, FlowStatus.IN_PROGRESS))
+        await world.clock.advance(5)
+    sends = [(event["tracking_id"], event["correction"], event["duplicate"]) for event in world.outputs("sends")]
+    assert sends == [("track-1", False, False), ("another", False, True)]
+    await process.stop()
+
+
 async def test_several_unlabelled_candidates_are_ambiguous(world: World) -> None:
     """Two that may be ours: UNKNOWN."""
     process = await Process(world).start()

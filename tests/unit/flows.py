@@ -74,7 +74,7 @@ EVENTS: dict[str, st.SearchStrategy[Event]] = {
     "invalid": st.just(Ended(State.INVALID, "BAD_PHONE", "no phone")),
     "gave_up": st.just(Ended(State.UNKNOWN, "not_found")),
     "reported": st.builds(Reported, reports, st.sampled_from([Origin.CALLBACK, Origin.POLL]), st.integers(0, 2)),
-    "proven": st.builds(Proven, tracking_ids, st.integers(0, 2), st.none() | reports),
+    "proven": st.builds(Proven, tracking_ids, st.integers(0, 2), st.none() | reports, st.booleans()),
     "silent": st.just(Silent()),
     "accepted": st.builds(Accepted, tracking_ids, st.just(200), st.none() | reports),
     "rejected": st.just(Rejected(400, "400005000", "bad sender")),

@@ -78,6 +78,19 @@ def test_a_correction_replaces_the_decision_and_a_duplicate_does_not() -> None:
     assert (found["outcomes"], found["accepted"]["all"]["tried"], found["under_way"]) == ({"ACCEPTED": 1}, 1, 1)
 
 
+def test_statuses_of_somebody_else_s_message_are_left_out() -> None:
+    """Found by a guess and followed to its end, until a call named the right one: that one's steps count, in whatever order all is read."""
+    flow = advance(advance(Flow(facts()), Intended(), NOW), Doubt("timeout"), NOW + 1)
+    viber = StepReport(1, Channel.VIBER, StepStatus.DELIVERED, "Delivered")
+    flow = advance(flow, Proven("theirs", 1, FlowReport("theirs", FlowStatus.SUCCEEDED, steps=(viber,)), guessed=True), NOW + 2)
+    sms = StepReport(2, Channel.SMS, StepStatus.SENT, "Sent")
+    flow = advance(flow, Reported(FlowReport("ours", FlowStatus.IN_PROGRESS, steps=(sms,)), Origin.CALLBACK, 1), NOW + 3)
+    for events in (written(flow), [*reversed(written(flow))]):
+        found = told(*events)
+        assert (found["accepted"]["all"]["delivered"], found["under_way"]) == (0, 1)
+        assert found["channels"] == {"sms": {"tried": 1, "delivered": 0, "rate": 0.0}}
+
+
 def test_nothing_is_a_report_too() -> None:
     """Empty topics divide by nothing."""
     assert told()["accepted"]["all"] == {"tried": 0, "delivered": 0, "rate": None}
