@@ -23,7 +23,7 @@ class Limits:
 
     head_s: float = 15.0
     head_bytes: int = 16_384
-    body_s: float = 5.0
+    body_s: float = 15.0
     body_bytes: int = 65_536
     keep_alive_s: int = 75
     connections: int = 2_000
@@ -110,6 +110,13 @@ class GuardedProtocol(HttpToolsProtocol):
             self._head_done()
             self.forget()
             super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of the body. The application is woken for the last one, and for one too many: not for each byte of a slow one."""
+        if len(self.cycle.body) + len(body) > self.limits.body_bytes:
+            super().on_body(body)
+        elif not self.cycle.response_complete:
+            self.cycle.body += body
 
     def on_message_complete(self) -> None:
         """The body is whole."""

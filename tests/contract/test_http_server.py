@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 
 import httpx
 import pytest
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from connector.adapters.http_guard import Limits
 from connector.adapters.http_server import HttpServer, admin_app, callbacks_app
@@ -281,6 +281,30 @@ async def test_a_full_house_of_callers_at_work_lets_nobody_in() -> None:
         assert (await at_work[0].readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
         for _, writer in (at_work, late):
             writer.close()
+
+
+async def test_a_body_that_comes_byte_by_byte_is_given_in_one_piece() -> None:
+    """Who dribbles makes no work: the application is woken once, by the whole."""
+    given: list[tuple[bytes, bool]] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        more = True
+        while more:
+            part = await receive()
+            more = part["more_body"]
+            given.append((part["body"], more))
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    async with serving(app) as (server, _):
+        reader, writer = await asyncio.open_connection(*server.address)
+        writer.write(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\r\n")
+        for byte in b"abcde":
+            await asyncio.sleep(0.01)
+            writer.write(bytes([byte]))
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
+        writer.close()
+    assert given == [(b"abcde", False)]
 
 
 async def test_an_endless_body_ends_the_connection() -> None:
