@@ -214,7 +214,7 @@ def _hear(flow: Flow, event: Reported, now_ms: int) -> Flow:
     """A callback or poll: news of the accepted flow, or the proof that an attempt was accepted. A call outweighs a guess."""
     report = event.report
     other = report.tracking_id is not None and not _is_one(report.tracking_id, flow.tracking_id)
-    if flow.guessed and event.attempt == flow.proven and report.tracking_id is not None:
+    if flow.guessed and event.attempt and report.tracking_id is not None:
         flow = _disowned(flow) if other else replace(flow, guessed=False)
     if flow.state is not State.ACCEPTED or (other and event.attempt):
         if report.tracking_id is None:
@@ -235,7 +235,7 @@ def _accept(
     correction = flow.state.settled
     progress, change = status.accepted(report, api=flow.facts.api or Api.STANDARD, planned=len(flow.facts.channels))
     if flow.progress is not None:  # what was told so far was somebody else's
-        change = replace(change, previous=flow.progress.status, correction=True)
+        change = replace(change, previous=flow.progress.status, correction=flow.progress.terminal)
     accepted = replace(
         flow,
         attempts=_recorded(flow, "ACCEPTED", http_status, None, attempt),
@@ -256,8 +256,9 @@ def _accept(
 
 
 def _disowned(flow: Flow) -> Flow:
-    """The message that was followed by a guess is somebody else's: the flow is as if it had come out of its doubt as UNKNOWN."""
-    return replace(flow, state=State.UNKNOWN, tracking_id=None, guessed=False)
+    """A call names another message than the guessed one: the flow is as if it had come out of its doubt as UNKNOWN."""
+    lines = tuple([replace(line, outcome="DOUBT") if line.n == flow.proven else line for line in flow.attempts])
+    return replace(flow, state=State.UNKNOWN, attempts=lines, tracking_id=None, guessed=False)
 
 
 def _is_one(tracking_id: str, other: str | None) -> bool:

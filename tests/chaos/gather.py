@@ -92,7 +92,7 @@ def read_statuses(messages: Iterator[Message]) -> Iterator[StatusSeen]:
     """StatusEvents, in JSON."""
     for message in messages:
         body = _body(message)
-        words = (body["status"], body["previous"], body["terminal"], body["correction"])
+        words = (body["status"], body["previous"], body["terminal"], body["correction"], body["tracking_id"])
         yield StatusSeen(body["id"], body["flow_id"], body["seq"], *words)
 
 

@@ -83,12 +83,14 @@ def statuses_follow(known: Known) -> Iterator[str]:
 
 
 def _broken_chain(statuses: Sequence[StatusSeen]) -> str | None:
-    before, ended = None, False
+    before, ended, message = None, False, None
     for status in statuses:
         if status.previous != before:
             return f"seq {status.seq} follows {status.previous}, but {before} came before"
         if status.correction is not ended:
             return f"seq {status.seq} is {'a' if status.correction else 'no'} correction {'after' if ended else 'before'} the end"
+        if status.tracking_id != message:  # a call has named another one than a search had guessed: an end of the first is none of this one
+            ended, message = False, status.tracking_id
         before, ended = status.status, ended or status.terminal
     return None
 

@@ -108,6 +108,7 @@ class StatusSeen:
     previous: str | None
     terminal: bool
     correction: bool
+    tracking_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -299,6 +299,23 @@ async def test_a_call_outweighs_a_guess(world: World, restart: bool) -> None:
     await process.stop()
 
 
+async def test_a_call_of_either_attempt_outweighs_a_guess(world: World) -> None:
+    """Sent again, in doubt again, then one candidate: a guess for the second. The first attempt's URL names its own."""
+    process = await Process(world).start()
+    record = world.record("code")
+    flow = world.answer(record, "code", LOST, LOST)
+    await process.put(record, seconds=45)
+    assert world.posts(flow) == [1, 2]
+    world.provider.reports["theirs"] = replace(report("theirs"), signature=("Sms",), recipients=("306912345678",))
+    await world.clock.advance(30)
+    process.call_back(record, "code", report("ours", FlowStatus.IN_PROGRESS), attempt=1)
+    await world.clock.advance(5)
+    guess, call = world.outputs("sends")
+    assert [(event["tracking_id"], event["correction"]) for event in (guess, call)] == [("theirs", False), ("ours", True)]
+    assert [[line["outcome"] for line in event["attempts"]] for event in (guess, call)] == [["DOUBT", "ACCEPTED"], ["ACCEPTED", "DOUBT"]]
+    await process.stop()
+
+
 async def test_a_guess_that_a_call_confirms_is_none(world: World) -> None:
     """What the URL of the attempt named once is its own: another id after it is a second acceptance."""
     process = await Process(world).start()

@@ -213,9 +213,8 @@ def _send(event: OutputEvent) -> facts.SendSeen:
 
 def _status(event: OutputEvent) -> facts.StatusSeen:
     body = event.body
-    return facts.StatusSeen(
-        event.id, event.flow_id, body["seq"], body["status"], body["previous"], terminal=body["terminal"], correction=body["correction"]
-    )
+    words = (body["status"], body["previous"], body["terminal"], body["correction"], body["tracking_id"])
+    return facts.StatusSeen(event.id, event.flow_id, body["seq"], *words)
 
 
 def _letter(letter: DeadLetter) -> facts.Letter:
