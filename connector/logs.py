@@ -69,6 +69,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "breaker_opened": "sending is held: provider, auth or balance; said once, until it closes",
     "breaker_closed": "sending goes on",
     # callbacks
+    "status_word_unknown": "Routee uses a word for a status or a kind of step that no table knows: read as UNKNOWN, told once (report it)",
     "callback_unparsable": "a verified callback's body is no document of Routee: the flow is polled instead",
     "callback_of_later_release": "a callback is in a later release's schema: only whose it is can be read, so Routee is asked",
     "callback_orphaned": "a verified callback for a flow that the lane does not know",

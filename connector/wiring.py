@@ -145,6 +145,7 @@ def policy(settings: Settings) -> Policy:
         flow_deadline_s=settings.polling.flow_deadline.total_seconds(),
         buffer_records=settings.lane.buffer.records,
         buffer_bytes=settings.lane.buffer.bytes,
+        park_max_rows=settings.lane.park_max_rows,
         otp_label_visible=settings.routee.otp_label_visible,
         copy_headers=settings.topics.copy_headers,
     )

@@ -1,4 +1,4 @@
-"""Back-pressure of one lane, in records and bytes: permit before fetch, membership kept (docs/how-it-works.md)."""
+"""Back-pressure of one lane, in records, bytes and parked flows: permit before fetch, membership kept (docs/how-it-works.md)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections import deque
 from connector.core.model import Record
 from connector.ports import LaneId
 from connector.services.parts import Parts
+
+_FLOW_ON = 0.5
 
 
 class Backlog:
@@ -18,19 +20,29 @@ class Backlog:
         self._metrics = parts.metrics
         self._max_records = parts.policy.buffer_records
         self._max_bytes = parts.policy.buffer_bytes
+        self._max_parked = parts.policy.park_max_rows
         self._holds: dict[int, int] = {}
         self._unhandled: deque[int] = deque()  # Kafka timestamps, in order of arrival
         self.records = 0
         self.bytes = 0
+        self.parked = 0
         self.held = False
 
     def arrive(self, record: Record) -> None:
         """A record came in."""
         self._unhandled.append(record.timestamp_ms)
         self._move(1, record.size)
-        if not self.held and (self.records >= self._max_records or self.bytes >= self._max_bytes):
-            self.held = True
-            self._source.hold([self._lane], held=True)
+        self._judge()
+
+    def park(self, more: int) -> None:
+        """So many more flows wait without their record, or fewer: they are small, but the input is without end."""
+        self.parked += more
+        self._judge()
+
+    def started(self) -> None:
+        """The input begins to flow, whatever was held before."""
+        self.held = False
+        self._judge()
 
     def hold(self, record: Record, flows: int) -> None:
         """It was handled: so many flows go on using it; none, and it is gone."""
@@ -57,6 +69,7 @@ class Backlog:
         if self.held and flow_on:
             self._source.hold([self._lane], held=False)
         self.held = False
+        self.parked = 0
         self._move(-self.records, -self.bytes)
         self._holds.clear()
         self._unhandled.clear()
@@ -68,9 +81,14 @@ class Backlog:
 
     def _gone(self, record: Record) -> None:
         self._move(-1, -record.size)
-        if self.held and self.records <= self._max_records // 2 and self.bytes <= self._max_bytes // 2:
-            self.held = False
-            self._source.hold([self._lane], held=False)
+        self._judge()
+
+    def _judge(self) -> None:
+        """Hold the input, or let it flow again."""
+        used = max(self.records / self._max_records, self.bytes / self._max_bytes, self.parked / self._max_parked)
+        if used <= _FLOW_ON if self.held else used >= 1:
+            self.held = not self.held
+            self._source.hold([self._lane], held=self.held)
 
     def _move(self, records: int, size: int) -> None:
         self.records += records

@@ -11,6 +11,8 @@ from connector.services.parts import Parts
 
 log = get_logger("counts")
 _WORDS = {"Accepted": "accepted", "Rejected": "rejected", "Refused": "refused", "NotSent": "not_sent", "Doubt": "doubt"}
+_MOST_TOLD = 100
+_told: set[str] = set()
 _RESOLUTIONS = {State.ACCEPTED: "found", State.INTENT: "resend", State.UNKNOWN: "unknown"}
 
 
@@ -31,6 +33,10 @@ def words(metrics: Metrics, report: FlowReport) -> None:
     """A document of the provider was read."""
     if report.unknown_words:
         metrics.status_words_unknown.inc(len(report.unknown_words))
+        for word in set(report.unknown_words) - _told:
+            if len(_told) < _MOST_TOLD:  # once for each: they are few, or no words
+                _told.add(word)
+                log.warning("status_word_unknown", word=word, tracking_id=report.tracking_id)
 
 
 def change(metrics: Metrics, before: Flow, after: Flow) -> None:

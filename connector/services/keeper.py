@@ -131,7 +131,7 @@ class Keeper:
                 lane.background(hearing.run())
                 lane.background(forget(lane))
                 lane.background(inherited.report(lane, doubts))
-                self._start_input(claimed)
+                self._start_input(lane, claimed)
                 await self._stop.wait()
                 if lane.owned:
                     await self._drain(lane, checkpoints)
@@ -194,14 +194,16 @@ class Keeper:
             if live.flow.pending:
                 await planning.find_recipient(lane, live)
             lane.queue(live, live.flow)
+            lane.backlog.park(int(live.flow.state is State.PARKED))
             if number % _TURN == 0:
                 await asyncio.sleep(0)
         await lane.writer.drained()
 
-    def _start_input(self, claimed: Claimed) -> None:
+    def _start_input(self, lane: Lane, claimed: Claimed) -> None:
         self._enter("running")
         self.parts.feed.follow(self.id, claimed.checkpoint.callbacks)
         self.parts.source.start(self.id, claimed.start)
+        lane.backlog.started()
 
     async def _work(self, lane: Lane) -> None:
         """Records one after the other: order of keys and of rows follows from it."""

@@ -284,6 +284,8 @@ class Lane:
         counts.change(self.parts.metrics, before, flow)
         for input_offset in self.ledger.written(facts.digest, facts.flow_id):
             self.taken.done(input_offset)
+        if (parked := (flow.state is State.PARKED) - (before.state is State.PARKED)) != 0:
+            self.backlog.park(parked)
         if flow.state is State.DOUBT:
             self.turns.doubtful(live.key, live.id, facts.source_offset)
         elif before.state is State.DOUBT:

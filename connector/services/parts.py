@@ -47,6 +47,7 @@ class Policy:
     flow_deadline_s: float = 3600.0
     buffer_records: int = 2000
     buffer_bytes: int = 64_000_000
+    park_max_rows: int = 20_000
     checkpoint_s: float = 3.0
     checkpoint_idle_s: float = 21_600.0  # a quarter of the journal's retention at most
     commit_s: float = 1.0

@@ -112,7 +112,7 @@ class Lane(_Section):
     lease: Duration = _default("3s", "L: how long after its intent a send may start")
     provider_lag: Duration = _default("20s", "V: how late an accepted send may become visible to tracking")
     dedup_window: Duration = _default("72h", "how long a known event is not routed again")
-    park_max_rows: Count = _default(20_000, "waiting flows of one lane")
+    park_max_rows: Count = _default(20_000, "so many flows of one lane may wait for a later attempt; then its input waits, too")
     buffer: Buffer = _default({}, "how much input a lane holds in memory")
 
 

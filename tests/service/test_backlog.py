@@ -7,7 +7,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.core.model import Record
+from connector.core.model import Record, RefusalKind, Refused
 from connector.services.backlog import Backlog
 from connector.services.parts import Policy
 from connector.services.throttle import Breaker
@@ -99,6 +99,26 @@ async def test_a_held_lane_that_is_lost_flows_again(world: World) -> None:
     process.throttle.close(Breaker.BALANCE)
     await world.clock.advance(10)
     assert sorted(world.posts(world.flow_id(one, "sale")) for one in world.records) == [[1]] * 15
+    await process.stop()
+
+
+async def test_parked_flows_hold_the_input_too(world: World) -> None:
+    """A long Retry-After does not turn the whole topic into waiting flows; a new owner holds it at once, and in the end all are sent."""
+    policy = replace(Policy(), park_max_rows=5)
+    process = await Process(world, policy).start()
+    wait = Refused(RefusalKind.THROTTLED, 429, "HTTP_429", retry_after_ms=60_000)
+    for number in range(20):
+        one = world.record("sale", key=None)
+        world.answer(one, "sale", wait)
+        await process.put(one, seconds=0.2)
+        assert (LANE in process.source.held) is (number >= 4)
+    assert (len(world.provider.posts), process.lane.backlog.parked) == (5, 5)
+    await process.kill()
+    process = await Process(world, policy).start()
+    assert (process.lane.backlog.parked, LANE in process.source.held, len(world.provider.posts)) == (5, True, 5)
+    await world.clock.advance(300)
+    assert [world.posts(world.flow_id(one, "sale")) for one in world.records] == [[1, 2]] * 20
+    assert (process.lane.backlog.parked, LANE in process.source.held) == (0, False)
     await process.stop()
 
 

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+from structlog.testing import capture_logs
+
 from connector.core.model import Accepted, Api, Doubt, FlowReport, FlowStatus, Rejected
 from connector.ports import Unanswered
+from connector.services import counts
 from connector.services.parts import Policy
 from tests.service.world import Process, World, report
 
@@ -187,8 +191,9 @@ async def test_polls_follow_the_schedule(world: World) -> None:
     await process.stop()
 
 
-async def test_a_word_that_no_table_knows_is_counted_wherever_it_is_met(world: World) -> None:
-    """In the send's answer, in a callback, in a poll: Routee has a new word, and somebody should know."""
+async def test_a_word_that_no_table_knows_is_counted_wherever_it_is_met(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the send's answer, in a callback, in a poll: Routee has a new word, and somebody should know which."""
+    monkeypatch.setattr(counts, "_told", set())
     process = await Process(world, SHORT).start()
     record = world.record()
     strange = replace(report("t-1", None), unknown_words=("Paused",))
@@ -202,6 +207,14 @@ async def test_a_word_that_no_table_knows_is_counted_wherever_it_is_met(world: W
     await world.clock.advance(8)
     assert world.provider.polls == ["t-1"]
     assert process.value("status_words_unknown_total") == 4
+    with capture_logs() as logs:
+        process.call_back(record, "order", replace(strange, unknown_words=("Paused", "Lost", "Rcs")))
+        await world.clock.advance(1)
+        for number in range(200):
+            process.call_back(record, "order", replace(strange, unknown_words=(f"word {number}",)))
+        await world.clock.advance(2)
+    told = [line["word"] for line in logs if line["event"] == "status_word_unknown"]
+    assert (told[0], len(told), len(set(told))) == ("Lost", 98, 98)
     await process.stop()
 
 
