@@ -269,8 +269,7 @@ def _is_one(tracking_id: str, other: str | None) -> bool:
 def _duplicate(flow: Flow, tracking_id: str, now_ms: int) -> Flow:
     if any(_is_one(tracking_id, known) for known in flow.duplicates) or len(flow.duplicates) >= flow.attempt:
         return flow  # known, or more of them than were ever posted
-    seen = replace(flow, duplicates=(*flow.duplicates, tracking_id))
-    return _emit_send(seen, now_ms, duplicate_id=tracking_id)
+    return _emit_send(replace(flow, duplicates=(*flow.duplicates, tracking_id)), now_ms, duplicate_id=tracking_id)
 
 
 def _merge(flow: Flow, report: FlowReport, origin: Origin, now_ms: int) -> Flow:
