@@ -94,6 +94,7 @@ def _flags(flow: Flow) -> str:
     flags = [
         (flow.resent, "sent again after a doubt"),
         (flow.ever_doubted and flow.state.settled and not flow.resent, "was in doubt"),
+        (flow.guessed, "found by phone, time and steps alone: a guess until its callback comes"),
         (bool(flow.duplicates), "ACCEPTED TWICE"),
         (flow.overtaken, "overtaken"),
     ]
@@ -192,6 +193,7 @@ def flow_json(found: Found, times: Times, now_ms: int) -> Mapping[str, object]:
         "channels": facts.channels,
         "recipient_hash": facts.recipient_hash.hex() if facts.recipient_hash else None,
         "tracking_id": flow.tracking_id,
+        "guessed": flow.guessed,
         "duplicates": flow.duplicates,
         "state": flow.state.name,
         "says": state_words(flow),

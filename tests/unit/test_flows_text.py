@@ -136,6 +136,9 @@ def test_what_is_special_is_said() -> None:
     assert "because   BAD_JSON: the value is no JSON document\n" in shown
     assert line(found(nobody), NOW + 3_700_000) == ("INVALID", "1h 1m", "–", "–", "0", "BAD_JSON", "notifications/0", "e1")
     assert "was in doubt" in screen(found(replace(DOUBT, state=State.UNKNOWN)), TIMES, NOW)
+    guessed = found(replace(DOUBT, state=State.ACCEPTED, tracking_id="t1", guessed=True))
+    assert "a guess until its callback comes" in " ".join(screen(guessed, TIMES, NOW).split())
+    assert flow_json(guessed, TIMES, NOW)["guessed"]
 
 
 ODD_TIMES = [-62_135_604_000_000, 253_402_300_800_000, 10**19 - 1, -1]
