@@ -200,6 +200,7 @@ class Connector:
             unfetched_s = {topic: lag.seconds for topic, lag in source.lag().items()}
             for topic, seconds in unfetched_s.items():
                 self.metrics.lag_seconds.labels(topic).set(seconds)
+            intake.parts.throttle.tell()
             gauges.tell(self.metrics, intake.lanes, self.clock.now_ms(), unfetched_s)
             await self.clock.sleep(_TELL_EVERY_S)
 

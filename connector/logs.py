@@ -66,6 +66,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "flow_silent": "an accepted flow reached its deadline without an end",
     # provider
     "provider_unreachable": "nothing can be sent to Routee, or no token can be had, by reason; flows wait and try again",
+    "rate_lowered": "Routee refused many messages for their number (429): sends go at half the rate or less, and faster again within 20 s",
     "breaker_opened": "sending is held: provider, auth or balance; said once, until it closes",
     "breaker_closed": "sending goes on",
     # callbacks

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from connector.core.flow import Flow, State
-from connector.core.model import Accepted, FlowReport, NotSent, Outcome
+from connector.core.model import Accepted, FlowReport, NotSent, Outcome, RefusalKind, Refused
 from connector.logs import get_logger
 from connector.metrics import Metrics
 from connector.services.live import Live, named
@@ -22,6 +22,8 @@ def attempt(parts: Parts, live: Live, outcome: Outcome) -> None:
     metrics.attempts.labels(facts.api, _WORDS[type(outcome).__name__]).inc()
     if isinstance(outcome, Accepted) and outcome.report is not None:
         words(metrics, outcome.report)
+    if isinstance(outcome, Refused) and outcome.kind is RefusalKind.THROTTLED:
+        parts.throttle.slow_down()
     if isinstance(outcome, NotSent) and outcome.reason != "lease_over":
         parts.throttle.unreachable(outcome.reason)
     if live.flow.attempt == 1 and live.record is not None and live.posted_at is not None and not isinstance(outcome, NotSent):

@@ -20,6 +20,8 @@ _WINDOW_S = 10.0
 _TELL_S = 10.0
 _WINDOW_MIN = 20
 _TICK_S = 0.05
+_SLOW_MIN, _SLOW_SHARE = 5, 0.2  # so many 429s in 10 s, and this part of all answers, are the account's limit and no single message's
+_SLOWER_S, _FASTER_PER_S = 2.0, 0.05
 _SPARE_POLLS, _SPARE_POLLS_PER_S = 3.0, 0.1  # what a process may ask however little it sends
 _LAST_SHARE = 0.5  # of the rate, for last questions
 _NO_BOUND = 1e6  # polls per send
@@ -64,6 +66,9 @@ class Throttle:
         self._open: dict[Breaker, float] = {}
         self._probing: set[Breaker] = set()
         self._told_unreachable = -_TELL_S
+        self._pace = 1.0  # of the rate, at ``_paced``: below 1 since Routee said that it was too much
+        self._paced = -_SLOWER_S
+        self._slowed: deque[float] = deque()  # 429s
         self._results: deque[tuple[float, bool]] = deque()
         self._bad = 0  # of them
         metrics.in_flight_limit.set(max_in_flight)
@@ -75,8 +80,12 @@ class Throttle:
         self._share = share
         self._tokens = 0.0
         self._filled = self._clock.boot()
-        self._metrics.rate_limit.set(self._rate * share)
+        self.tell()
         self._wake.set()
+
+    def tell(self) -> None:
+        """Set the gauge of what may be sent now."""
+        self._metrics.rate_limit.set(self._rate * self._share * self._pace_at(self._clock.boot()))
 
     async def enter(self, message_class: MessageClass, until_ms: int) -> bool:
         """Wait for breakers, rate and a permit: True, to be paired with ``leave``. False: it became ``until_ms`` meanwhile."""
@@ -123,6 +132,22 @@ class Throttle:
             self._bad -= self._results.popleft()[1]
         if len(self._results) >= _WINDOW_MIN and 2 * self._bad >= len(self._results):
             self.open(Breaker.PROVIDER)
+
+    def slow_down(self) -> None:
+        """A POST met 429 or 425. Many of them halve the rate, every 2 s, down to a tenth; it comes back within 20 s."""
+        now = self._clock.boot()
+        self._slowed.append(now)
+        while self._slowed[0] < now - _WINDOW_S:
+            self._slowed.popleft()
+        if len(self._slowed) < max(_SLOW_MIN, _SLOW_SHARE * len(self._results)) or now - self._paced < _SLOWER_S:
+            return
+        pace = self._pace_at(now)
+        if pace >= 1.0:
+            log.warning("rate_lowered", refused=len(self._slowed))
+        self._fill()
+        self._pace, self._paced = pace / 2, now
+        self._slowed.clear()
+        self.tell()
 
     def open(self, kind: Breaker) -> None:
         """Nothing more is begun until a probe succeeds."""
@@ -194,8 +219,11 @@ class Throttle:
                 continue
             await self._clock.sleep(self._until_next())
 
+    def _pace_at(self, now: float) -> float:
+        return min(1.0, self._pace + (now - self._paced) * _FASTER_PER_S)
+
     def _until_next(self) -> float:
-        rate = self._rate * self._share
+        rate = self._rate * self._share * self._pace_at(self._clock.boot())
         missing = max(0.0, 1.0 - self._tokens)
         if rate <= 0 or not missing:  # it is a breaker or a permit that is waited for: whoever gives that hands out at once
             return _TICK_S
@@ -248,7 +276,7 @@ class Throttle:
 
     def _fill(self) -> None:
         now = self._clock.boot()
-        rate = self._rate * self._share
+        rate = self._rate * self._share * self._pace_at(now)
         self._tokens = min(self._tokens + (now - self._filled) * rate, max(1.0, rate * _BURST_S))
         self._filled = now
 

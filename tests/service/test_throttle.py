@@ -308,6 +308,45 @@ async def test_last_questions_cost_polls_only_for_a_while() -> None:
     await gate.close()
 
 
+async def test_many_429_halve_the_rate_and_it_comes_back() -> None:
+    """However many at once, once in 2 s; what may be sent goes down with it, and within 20 s all of it is back."""
+    gate = Gate(rate=160.0)
+
+    def storm() -> float | None:
+        for _ in range(20):
+            gate.throttle.record(bad=False)
+            gate.throttle.slow_down()
+        return gate.metrics.registry.get_sample_value("failover_rate_limit")
+
+    assert storm() == 80.0
+    for _ in range(6):
+        await gate.clock.advance(2)
+        limit = storm()
+    assert limit == pytest.approx(17, abs=1)
+    gate.queue(*[ORDER] * 1000)
+    await gate.clock.advance(2)
+    assert 34 <= len(gate.passed) <= 60
+    await gate.clock.advance(18)
+    gate.throttle.tell()
+    assert gate.metrics.registry.get_sample_value("failover_rate_limit") == 160.0
+    await gate.close()
+
+
+@pytest.mark.parametrize(("refused", "answers"), [(4, 0), (4, 100), (19, 100)])
+async def test_few_429_are_those_of_single_messages(refused: int, answers: int) -> None:
+    """Routee may refuse one recipient for its number: that slows nobody else."""
+    gate = Gate(rate=160.0)
+    for _ in range(answers):
+        gate.throttle.record(bad=False)
+    for _ in range(refused):
+        gate.throttle.slow_down()
+    assert gate.metrics.registry.get_sample_value("failover_rate_limit") == 160.0
+    await gate.clock.advance(11)
+    gate.throttle.slow_down()
+    assert gate.metrics.registry.get_sample_value("failover_rate_limit") == 160.0, "the others are long ago"
+    await gate.close()
+
+
 async def test_the_breakers_stand_in_the_metrics() -> None:
     """0 closed, 1 probing, 2 open."""
     gate = Gate()
