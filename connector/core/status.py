@@ -169,8 +169,8 @@ def _advanced(known: StepProgress | None, step: StepReport, span: Span) -> StepP
     if known.status is step.status and step.reason_group and (known.reason_group is None or (step.detail and known.detail is None)):
         return replace(known, reason_group=step.reason_group, detail=step.detail)  # why it failed is told later than that it did
     told_ms = _told_end(step)
-    if known.status is StepStatus.SEEN and standing.success and told_ms is not None and known.ended_at_ms is not None:
-        # Its delivery is told after it was seen: it was delivered when it was.
+    if known.success and standing.success and told_ms is not None and known.ended_at_ms is not None:
+        # When it was delivered is told after it was seen, or after that it was delivered: it was when it was.
         return replace(known, ended_at_ms=min(known.ended_at_ms, span.hold(told_ms) or told_ms))
     return known
 

@@ -197,6 +197,13 @@ def test_the_delivery_is_when_it_was_whichever_comes_first(seen_first: bool) -> 
     assert [statuses(flow)[-1][name] for name in ("delivered_at", "delivered_by")] == [NOW + 11_000, "sms"]
 
 
+def test_when_it_was_delivered_may_be_told_later_than_that_it_was() -> None:
+    """OTP's webhook need not have the time, tracking has it: once."""
+    flow = told(taken(), doc(SUCCEEDED, replace(SMS, updated_at_ms=None)))
+    late = told(told(flow, doc(SUCCEEDED, SMS)), doc(SUCCEEDED, SMS))
+    assert [body["delivered_at"] for body in statuses(late)[1:]] == [NOW + 20_000, NOW + 12_000]
+
+
 def test_succeeded_of_an_otp_is_no_delivery_and_has_no_time_of_it() -> None:
     """Routee's documented example: Succeeded, Viber expired, SMS queued. The delivery follows the step."""
     report = parse_flow(sample("otp_tracking"))
