@@ -15,7 +15,7 @@ from connector.cli import flows_text
 from connector.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile, print_json, print_table, print_text, read_settings
 from connector.core.durations import parse_duration
 from connector.core.model import MessageClass
-from connector.core.wanted import FOLLOWED, OPEN, STATE_WORDS, Listed, Wanted
+from connector.core.wanted import FOLLOWED, OPEN, STATE_WORDS, UNDELIVERED, Listed, Wanted
 
 if TYPE_CHECKING:
     from connector.core.outlook import Times
@@ -28,7 +28,7 @@ T = TypeVar("T")
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Show what became of an event, or list flows by state.")
 
 _WHOLE = 3  # more flows than these are listed, and only the newest is shown whole
-_WORDS = (*STATE_WORDS, OPEN, FOLLOWED)
+_WORDS = (*STATE_WORDS, OPEN, FOLLOWED, UNDELIVERED)
 
 
 @app.command()
@@ -79,7 +79,8 @@ def list_(
 ) -> None:
     """List flows by state, the oldest first. Reads the journals from outside; running workers notice nothing.
 
-    "open" is every state without a send decision; "followed" is accepted, with its end still awaited.
+    "open" is every state without a send decision; "followed" is accepted, with its end still awaited; "undelivered" is accepted,
+    and no step reached the person.
     """
     from connector.services.lookup import list_flows  # noqa: PLC0415 - keeps --help fast
 

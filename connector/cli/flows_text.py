@@ -13,8 +13,12 @@ from typing import TYPE_CHECKING, Final
 
 from connector.cli.options import visible
 from connector.core.durations import format_duration
+from connector.core.events import money
 from connector.core.flow import Facts, Flow, State
+from connector.core.model import FlowStatus
 from connector.core.outlook import Ahead, Times, outlook, reason_words, state_words
+from connector.core.progress import FlowProgress
+from connector.core.status import reason_group
 from connector.core.timeline import TIMES_MS, timeline, took
 from connector.core.wanted import since_ms
 
@@ -41,7 +45,8 @@ def _screen(found: Found, times: Times, now_ms: int) -> Iterator[str]:
     row, flow, facts = found.row, found.row.flow, found.row.flow.facts
     yield _labelled("event", f"{facts.event_id}" + (f" ({facts.event_type})" if facts.event_type else ""))
     place = f"{facts.source_topic}/{facts.source_partition}/{facts.source_offset}"
-    yield _labelled("from", f"{place}{_tenant(facts)}, worth sending until {_time(facts.expires_at_ms)}")
+    worth = "" if flow.state in {State.UNROUTED, State.INVALID} else f", worth sending until {_time(facts.expires_at_ms)}"
+    yield _labelled("from", f"{place}{_tenant(facts)}{worth}")
     yield _labelled("flow", facts.flow_id)
     if facts.rule:
         yield _labelled("rule", _rule(facts))
@@ -55,7 +60,8 @@ def _screen(found: Found, times: Times, now_ms: int) -> Iterator[str]:
     yield _labelled("state", f"{flow.state.name}: {state_words(flow)}" + _flags(flow))
     yield from _reason(flow)
     if times_taken := took(flow):
-        costs = f"; costs {flow.progress.total_price:f}" if flow.progress and flow.progress.total_price is not None else ""
+        cost = money(flow.progress.total_price) if flow.progress else None
+        costs = f"; costs {cost}" if cost else ""
         yield _labelled("after", _until_posted(flow) + ", ".join(f"{_short(one.ms)}: {one.what}" for one in times_taken) + costs)
     if len(facts.siblings) > 1:
         yield _labelled("", f"{len(facts.siblings)} rules matched this event: {', '.join(facts.siblings)}")
@@ -158,17 +164,28 @@ def _where(looked: Looked) -> str:
 def line(found: Found, now_ms: int) -> tuple[str, ...]:
     """One line of a list, as ``COLUMNS`` has it."""
     flow, facts = found.row.flow, found.row.flow.facts
-    progress = f" {flow.progress.status}" if flow.progress else ""
     return (
-        f"{flow.state.name}{progress}",
+        f"{flow.state.name}{_fate(flow.progress)}",
         _coarse(max(0, now_ms - since_ms(flow))),
         str(facts.message_class or "–"),
         facts.rule or "–",
         str(flow.attempt),
-        flow.reason or (flow.attempts[-1].reason if flow.attempts else None) or "–",
+        flow.reason or _why(flow) or "–",
         str(found.lane),
         facts.event_id,
     )
+
+
+def _fate(progress: FlowProgress | None) -> str:
+    if progress is None:
+        return ""
+    return " DELIVERED" if progress.delivered else " UNDELIVERED" if progress.undelivered else f" {progress.status}"
+
+
+def _why(flow: Flow) -> str | None:
+    if flow.progress is None:
+        return flow.attempts[-1].reason if flow.attempts else None
+    return "silent" if flow.progress.status is FlowStatus.UNKNOWN else reason_group(flow.progress)
 
 
 # ------------------------------------------------------------------------------------------------------------------ JSON
@@ -229,9 +246,22 @@ def _progress(flow: Flow) -> dict[str, object]:
         "delivered": known is not None and known.delivered,
         "delivered_at": _iso(known.delivered_at_ms) if known else None,
         "delivered_by": known.delivered_by if known else None,
-        "total_price": None if price is None else f"{price:f}",
+        "reason_group": reason_group(known) if known else None,
+        "total_price": money(price),
         "steps": [
-            {"order": step.order, "channel": step.channel, "status": step.status, "ended_at": _iso(step.ended_at_ms)}
+            {
+                "order": step.order,
+                "channel": step.channel,
+                "status": step.status,
+                "raw_status": step.raw_status,
+                "reason_group": step.reason_group,
+                "detail": step.detail,
+                "price": money(step.price),
+                "country": step.country,
+                "operator": step.operator,
+                "parts": step.parts,
+                "ended_at": _iso(step.ended_at_ms),
+            }
             for step in (known.steps if known else ())
         ],
         "took_ms": {one.what: one.ms for one in took(flow)},

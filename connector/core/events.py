@@ -135,7 +135,7 @@ class Change(Protocol):
 
     @property
     def reason_group(self) -> str | None:
-        """Why it is FAILED or UNKNOWN."""
+        """Why it reached nobody, or is UNKNOWN."""
         ...
 
     @property

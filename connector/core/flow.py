@@ -10,7 +10,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import assert_never
 
-from connector.core import events, status
+from connector.core import status
 from connector.core.attempts import Attempt, kept
 from connector.core.model import (
     Accepted,
@@ -40,6 +40,7 @@ from connector.core.moves import (
     State,
     word_of,
 )
+from connector.core.outputs import emit_send, emit_status
 
 __all__ = [
     "TRANSITIONS",
@@ -159,8 +160,7 @@ def advance(flow: Flow, event: Event, now_ms: int) -> Flow:  # noqa: C901 - one 
         case Accepted():
             return _accept(flow, event.tracking_id, flow.attempt, event.report, Origin.RESPONSE, event.http_status, now_ms)
         case Proven():
-            found = _accept(flow, event.tracking_id, event.attempt or flow.attempt, event.report, Origin.POLL, None, now_ms)
-            return replace(found, guessed=True) if event.guessed and flow.state is not State.ACCEPTED else found
+            return _find(flow, event, now_ms)
         case Silent():
             return _silence(flow, now_ms)
         case Rejected() | NotSent() | Refused() | Doubt():
@@ -207,12 +207,23 @@ def _end(flow: Flow, target: State, reason: str | None, detail: str | None, now_
     if flow.ever_doubted and target in {State.EXPIRED, State.SUPPRESSED, State.INVALID}:
         target, reason = State.UNKNOWN, reason or target.name.lower()
     ended = replace(flow, state=target, reason=reason, detail=detail, due_ms=None, changed_at_ms=now_ms)
-    return _emit_send(ended, now_ms)
+    return emit_send(ended, now_ms)
+
+
+def _find(flow: Flow, event: Proven, now_ms: int) -> Flow:
+    """A search's hit; a guess says nothing where a call was quicker."""
+    is_known = flow.state is State.ACCEPTED
+    if is_known and event.guessed and not _is_one(event.tracking_id, flow.tracking_id):
+        return flow
+    found = _accept(flow, event.tracking_id, event.attempt or flow.attempt, event.report, Origin.POLL, None, now_ms)
+    return replace(found, guessed=True) if event.guessed and not is_known else found
 
 
 def _hear(flow: Flow, event: Reported, now_ms: int) -> Flow:
     """A callback or poll: news of the accepted flow, or the proof that an attempt was accepted. A call outweighs a guess."""
     report = event.report
+    if flow.state is State.ACCEPTED and event.asked and not _is_one(event.asked, flow.tracking_id):
+        return flow  # what was asked about was a guess, and was disowned meanwhile
     other = report.tracking_id is not None and not _is_one(report.tracking_id, flow.tracking_id)
     if flow.guessed and event.attempt and report.tracking_id is not None:
         flow = _disowned(flow) if other else replace(flow, guessed=False)
@@ -235,7 +246,7 @@ def _accept(
     correction = flow.state.settled
     progress, change = status.accepted(report, api=flow.facts.api or Api.STANDARD, planned=len(flow.facts.channels))
     if flow.progress is not None:  # what was told so far was somebody else's
-        change = replace(change, previous=flow.progress.status, correction=flow.progress.terminal)
+        change = replace(change, previous=flow.progress.status, correction=True)
     accepted = replace(
         flow,
         attempts=_recorded(flow, "ACCEPTED", http_status, None, attempt),
@@ -251,7 +262,7 @@ def _accept(
     )
     # The clock may have been set back since the POST: nothing is accepted before it is sent.
     accepted = replace(accepted, accepted_at_ms=max(now_ms, accepted.posted_at_ms or now_ms))
-    accepted = _emit_status(_emit_send(accepted, now_ms, correction=correction), change, origin, now_ms)
+    accepted = emit_status(emit_send(accepted, now_ms, correction=correction), change, origin, now_ms)
     return _merge(accepted, report, origin, now_ms) if report else accepted
 
 
@@ -269,7 +280,7 @@ def _is_one(tracking_id: str, other: str | None) -> bool:
 def _duplicate(flow: Flow, tracking_id: str, now_ms: int) -> Flow:
     if any(_is_one(tracking_id, known) for known in flow.duplicates) or len(flow.duplicates) >= flow.attempt:
         return flow  # known, or more of them than were ever posted
-    return _emit_send(replace(flow, duplicates=(*flow.duplicates, tracking_id)), now_ms, duplicate_id=tracking_id)
+    return emit_send(replace(flow, duplicates=(*flow.duplicates, tracking_id)), now_ms, duplicate_id=tracking_id)
 
 
 def _merge(flow: Flow, report: FlowReport, origin: Origin, now_ms: int) -> Flow:
@@ -280,7 +291,7 @@ def _merge(flow: Flow, report: FlowReport, origin: Origin, now_ms: int) -> Flow:
         return flow
     merged = replace(flow, progress=progress, changed_at_ms=now_ms if changes else flow.changed_at_ms)
     for change in changes:
-        merged = _emit_status(merged, change, origin, now_ms)
+        merged = emit_status(merged, change, origin, now_ms)
     return merged
 
 
@@ -288,57 +299,17 @@ def _silence(flow: Flow, now_ms: int) -> Flow:
     if flow.progress is None or flow.finished:
         return flow
     progress, change = status.silent(flow.progress)
-    return _emit_status(replace(flow, progress=progress, changed_at_ms=now_ms), change, Origin.TIMEOUT, now_ms)
+    return emit_status(replace(flow, progress=progress, changed_at_ms=now_ms), change, Origin.TIMEOUT, now_ms)
 
 
 def _recorded(flow: Flow, outcome: str, http_status: int | None, reason: str | None, attempt: int = 0) -> tuple[Attempt, ...]:
-    """The flow's ``attempts``, this one's line with its outcome."""
+    """The flow's ``attempts``, this one's line with its outcome; why it was in doubt stays."""
     n = attempt or flow.attempt
     return tuple(
         [
-            Attempt(n, line.at_ms, outcome, http_status, reason) if line.n == n and line.outcome != "ACCEPTED" else line
+            Attempt(n, line.at_ms, outcome, http_status, reason or (line.reason if line.outcome == "DOUBT" else None))
+            if line.n == n and line.outcome != "ACCEPTED"
+            else line
             for line in flow.attempts
         ]
     )
-
-
-def _emit_send(flow: Flow, now_ms: int, *, correction: bool = False, duplicate_id: str | None = None) -> Flow:
-    number = flow.out + 1
-    posted = [line.at_ms for line in flow.attempts if line.outcome != "NOT_SENT"]
-    sent_at_ms = flow.posted_at_ms if flow.proven and duplicate_id is None else (posted[-1] if posted else None)
-    event = events.send_event(
-        flow.facts,
-        number=number,
-        outcome=flow.state.name,
-        reason=flow.reason,
-        detail=flow.detail,
-        tracking_id=duplicate_id or flow.tracking_id,
-        attempts=[
-            {"n": line.n, "at": line.at_ms, "outcome": line.outcome, "http_status": line.http_status, "reason": line.reason}
-            for line in flow.attempts
-        ],
-        resent_after_doubt=flow.resent,
-        duplicate=duplicate_id is not None,
-        correction=correction,
-        sent_at_ms=sent_at_ms,
-        settled_at_ms=max(now_ms, sent_at_ms or now_ms),
-    )
-    return replace(flow, out=number, pending=(*flow.pending, (number, event)))
-
-
-def _emit_status(flow: Flow, change: status.Change, origin: Origin, now_ms: int) -> Flow:
-    number, seq = flow.out + 1, flow.seq + 1
-    event = events.status_event(
-        flow.facts,
-        number=number,
-        seq=seq,
-        change=change,
-        origin=origin,
-        sent_at_ms=flow.posted_at_ms,
-        accepted_at_ms=flow.accepted_at_ms,
-        observed_at_ms=max(now_ms, flow.posted_at_ms or now_ms),
-        tracking_id=flow.tracking_id,
-        status_code=flow.progress.status_code if flow.progress else None,
-        total_price=flow.progress.total_price if flow.progress else None,
-    )
-    return replace(flow, out=number, seq=seq, pending=(*flow.pending, (number, event)))

@@ -128,11 +128,12 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Reported:
-    """A provider document about attempt ``attempt`` (0: asked by tracking id)."""
+    """A provider document about attempt ``attempt`` (0: it was not called; ``asked``: the tracking id that was asked about)."""
 
     report: FlowReport
     origin: Origin
     attempt: int = 0
+    asked: str | None = None
     word: ClassVar[str] = "reported"
 
 

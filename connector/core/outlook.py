@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from connector.core import reasons
+from connector.core import reasons, status
 from connector.core.doubt import class_policy, wait_ms
 from connector.core.flow import Flow, State
 from connector.core.model import FlowStatus, InDoubt, MessageClass
+from connector.core.progress import FlowProgress
 
 _JITTER = 0.2
 
@@ -92,8 +93,8 @@ def _accepted_words(flow: Flow) -> str:
         return "delivered by " + ", ".join(dict.fromkeys(step.channel.value for step in reached))
     if progress.delivered:
         return "delivered"
-    if progress.status is FlowStatus.FAILED:
-        return "Routee took it, and no step reached the person"
+    if progress.undelivered:
+        return "Routee took it, and no step reached the person" + _failures(progress)
     if progress.status is FlowStatus.UNKNOWN:
         return "Routee took it, and was silent about it until the deadline"
     under_way = next((step.channel.value for step in reversed(progress.steps) if not step.final), "")
@@ -102,11 +103,31 @@ def _accepted_words(flow: Flow) -> str:
     return "Routee took it; no end is known yet"
 
 
+def _failures(progress: FlowProgress) -> str:
+    """``: viber EXPIRED (EXPIRED), sms UNDELIVERED (UNREACHABLE, Unknown Number)``; nothing where no step is known."""
+    failed = [step for step in progress.steps if step.final]
+    why = [", ".join(word for word in (step.reason_group, step.detail) if word) for step in failed]
+    words = [f"{step.channel} {step.status}" + (f" ({said})" if said else "") for step, said in zip(failed, why, strict=True)]
+    return ": " + ", ".join(words) if words else ""
+
+
 _FAILED_RANK = 4
+
+
+_UNDELIVERED: Mapping[str, str] = {
+    "UNREACHABLE": "Is the phone right, and on? `detail` tells; a new event sends anew.",
+    "BLOCKED": "The person or the network blocks such messages: another channel, or ask the person.",
+    "EXPIRED": "It could not be reached in the steps' `ttl`: a new event sends anew.",
+    "REJECTED": "Ask Routee: the network refuses the sender, or the text.",
+    "BALANCE": "Top up the account at Routee; a new event sends anew.",
+    "PROVIDER": "A fault at Routee or behind it: a new event sends anew.",
+}
 
 
 def reason_words(flow: Flow) -> tuple[str, str]:
     """What the flow's own reason code means, and what to do about it; empty where there is nothing to say."""
+    if flow.state is State.ACCEPTED and flow.progress is not None and flow.progress.undelivered:
+        return "", _UNDELIVERED.get(status.reason_group(flow.progress) or "", "")
     code = flow.reason
     if code is None and flow.state in {State.DOUBT, State.INTENT, State.NOT_SENT} and flow.attempts:
         code = flow.attempts[-1].reason

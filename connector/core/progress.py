@@ -114,6 +114,12 @@ class FlowProgress:
             return False
         return self.delivered or len(self.steps) >= self.planned
 
+    @property
+    def undelivered(self) -> bool:
+        """Whether it came to its end and reached nobody. (Of one given up as UNKNOWN nobody knows.)"""
+        ended = self.terminal or self.finished
+        return ended and not self.delivered and self.status is not FlowStatus.UNKNOWN
+
     def step(self, order: int, channel: Channel) -> StepProgress | None:
         """What is known of one step."""
         return next((step for step in self.steps if (step.order, step.channel) == (order, channel)), None)

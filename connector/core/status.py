@@ -43,6 +43,7 @@ __all__ = [
     "page_items",
     "parse_flow",
     "parse_json",
+    "reason_group",
     "reduce",
     "report_from",
     "silent",
@@ -67,7 +68,7 @@ class Change:
     step: StepReport | None = None
     channel: Channel | None = None
     reason: str | None = None  # silent
-    reason_group: str | None = None  # why the flow is FAILED or UNKNOWN
+    reason_group: str | None = None  # why the flow reached nobody, or is UNKNOWN
     raw_status: str | None = None  # the flow's word in the document that brought this
     ended_at_ms: int | None = None  # of ``step``
     delivered_at_ms: int | None = None
@@ -162,30 +163,31 @@ def _advanced(known: StepProgress | None, step: StepReport, span: Span) -> StepP
     """Where the step stands with this report: a higher rank replaces a lower one."""
     standing = STANDING[step.status]
     if known is None or standing.rank > known.rank:
-        now = StepProgress(
-            step.order, step.channel, step.status, raw_status=step.raw_status, reason_group=step.reason_group, detail=step.detail
+        return replace(
+            known or StepProgress(step.order, step.channel, step.status),
+            status=step.status,
+            raw_status=step.raw_status,
+            reason_group=step.reason_group,
+            detail=step.detail,
+            ended_at_ms=_end_of(step, known, span) if standing.final else None,
         )
-        return replace(now, ended_at_ms=_end_of(step, known, span)) if standing.final else now
     if known.status is step.status and step.reason_group and (known.reason_group is None or (step.detail and known.detail is None)):
         return replace(known, reason_group=step.reason_group, detail=step.detail)  # why it failed is told later than that it did
-    told_ms = _told_end(step)
-    if known.success and standing.success and told_ms is not None and known.ended_at_ms is not None:
-        # When it was delivered is told after it was seen, or after that it was delivered: it was when it was.
-        return replace(known, ended_at_ms=min(known.ended_at_ms, span.hold(told_ms) or told_ms))
-    return known
+    return replace(known, ended_at_ms=_end_of(step, known, span)) if known.success and standing.success else known
 
 
 def _end_of(step: StepReport, known: StepProgress | None, span: Span) -> int | None:
-    """When a final step ended. SEEN after DELIVERED ends nothing anew; a receipt after a failure does."""
-    if known is not None and known.success and known.ended_at_ms is not None:
-        return known.ended_at_ms
-    return span.hold(_told_end(step))
+    """When a final step ended. SEEN after DELIVERED ends nothing anew; a receipt after a failure does.
 
-
-def _told_end(step: StepReport) -> int | None:
-    """By the provider's clock."""
+    When it was delivered may be told after that it was, or after it was seen: it was when it was.
+    """
     delivered_at_ms = step.delivered_at_ms if STANDING[step.status].success else None
-    return step.updated_at_ms if delivered_at_ms is None else delivered_at_ms
+    told_ms = step.updated_at_ms if delivered_at_ms is None else delivered_at_ms
+    if known is None or not known.success:
+        return span.hold(told_ms)
+    if known.ended_at_ms is None or told_ms is None:
+        return known.ended_at_ms
+    return min(known.ended_at_ms, span.hold(told_ms) or told_ms)
 
 
 def _with_facts(now: StepProgress, step: StepReport) -> StepProgress:
@@ -213,7 +215,7 @@ def _with_delivery(after: FlowProgress, before: FlowProgress, step: StepProgress
 
 def _told(step: StepReport, now: StepProgress) -> StepReport:
     """The step as its event tells it: where it stands, which the report may be behind of, and all that is known of it."""
-    if step.status is not now.status or step.detail != now.detail:
+    if (step.status, step.reason_group, step.detail) != (now.status, now.reason_group, now.detail):
         reason = reason_of(now.status, now.raw_status or step.raw_status, now.detail)
         step = replace(
             step,
@@ -283,7 +285,7 @@ def _change(before: FlowProgress, after: FlowProgress, was_terminal: bool, step:
         step=_told(step, now) if step and now else None,
         channel=step.channel if step else (after.steps[-1].channel if after.steps else None),
         reason="silent" if after.silenced and after.status is FlowStatus.UNKNOWN else None,
-        reason_group=_reason_group(after),
+        reason_group=reason_group(after),
         raw_status=report.raw_status if report else after.odd_word,
         ended_at_ms=now.ended_at_ms if now else None,
         delivered_at_ms=after.delivered_at_ms,
@@ -291,8 +293,14 @@ def _change(before: FlowProgress, after: FlowProgress, was_terminal: bool, step:
     )
 
 
-def _reason_group(progress: FlowProgress) -> str | None:
-    """Why a flow FAILED, by all that is known of it; why one is UNKNOWN nobody knows."""
-    if progress.status is FlowStatus.FAILED:
-        return flow_reason(progress.status_code, [step.reason_group for step in progress.steps])
+def reason_group(progress: FlowProgress) -> str | None:
+    """Why a flow reached nobody, by all that is known of it; why one is UNKNOWN nobody knows."""
+    if progress.undelivered:
+        return flow_reason(progress.status_code, [step.reason_group or _usual_reason(step) for step in progress.steps])
     return "UNKNOWN" if progress.status is FlowStatus.UNKNOWN else None
+
+
+def _usual_reason(step: StepProgress) -> str | None:
+    """Of a row that an older release wrote."""
+    reason = reason_of(step.status, "", None)
+    return reason.group if reason else None

@@ -80,26 +80,37 @@ def _phone_hash(text: str, pseudonym: Callable[[bytes], bytes]) -> bytes | None:
 
 
 STATE_WORDS: Final = tuple(state.name.lower() for state in State if state is not State.NEW)
-OPEN, FOLLOWED = "open", "followed"
-"""Words for several states: no send decision yet; accepted, and its end is awaited."""
+OPEN, FOLLOWED, UNDELIVERED = "open", "followed", "undelivered"
+"""Words for several states: no send decision yet; accepted, and its end is awaited; accepted, and it ended and reached nobody."""
 
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """Flows by state: any of ``words`` (``STATE_WORDS``, ``OPEN``, ``FOLLOWED``; none: whatever is not finished)."""
+    """Flows by state: any of ``words`` (``STATE_WORDS`` and the three above; none: whatever is not finished).
+
+    ``may_match`` is quick and errs towards yes; ``matches`` decides.
+    """
 
     words: frozenset[str] = frozenset()
 
     def may_match(self, _key: bytes, value: bytes) -> bool:
         """By the row's head alone."""
         head = rows.head_of(value)
+        ended = UNDELIVERED in self.words and head.state is State.ACCEPTED and head.finished
+        return ended or self._stands(head.state, finished=head.finished)
+
+    def matches(self, flow: Flow) -> bool:
+        """Whether this is one of the flows asked for."""
+        unheard = UNDELIVERED in self.words and flow.progress is not None and flow.progress.undelivered
+        return unheard or self._stands(flow.state, finished=flow.finished)
+
+    def _stands(self, state: State, *, finished: bool) -> bool:
         if not self.words:
-            return not head.finished
-        is_followed = head.state is State.ACCEPTED and not head.finished
+            return not finished
         return (
-            head.state.name.lower() in self.words
-            or (OPEN in self.words and not head.state.settled)
-            or (FOLLOWED in self.words and is_followed)
+            state.name.lower() in self.words
+            or (OPEN in self.words and not state.settled)
+            or (FOLLOWED in self.words and state is State.ACCEPTED and not finished)
         )
 
 

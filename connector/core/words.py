@@ -154,7 +154,7 @@ def reason_of(status: StepStatus, word: str, detail: str | None) -> Reason | Non
 
 
 def flow_reason(code: int | None, steps: Sequence[str | None]) -> str:
-    """The reason group of a FAILED flow: by its ``statusCode``, else that of the last step that has one, else UNKNOWN."""
+    """The reason group of a flow that reached nobody: by its ``statusCode``, else that of the last step that has one, else UNKNOWN."""
     _, group = _CODES.get(-1 if code is None else code, ("", None))
     return group or next((group for group in reversed(steps) if group), _UNKNOWN)
 

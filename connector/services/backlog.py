@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 
 from connector.core.model import Record
 from connector.ports import LaneId
 from connector.services.parts import Parts
 
 _FLOW_ON = 0.5
+MOST_BEHIND = 100_000
+"""Records that may wait behind one that is not done (its dead letter is not taken): a restart reads them all again."""
 
 
 class Backlog:
     """Counts what of the input is in memory; holds the input when it is too much, lets it flow again at half of that."""
 
-    def __init__(self, lane: LaneId, parts: Parts) -> None:
+    def __init__(self, lane: LaneId, parts: Parts, behind: Callable[[], int]) -> None:
+        """``behind``: how many records wait behind the first that is not done."""
         self._lane = lane
+        self._behind = behind
         self._source = parts.source
         self._metrics = parts.metrics
         self._max_records = parts.policy.buffer_records
@@ -85,7 +90,8 @@ class Backlog:
 
     def _judge(self) -> None:
         """Hold the input, or let it flow again."""
-        used = max(self.records / self._max_records, self.bytes / self._max_bytes, self.parked / self._max_parked)
+        behind = self._behind() / MOST_BEHIND
+        used = max(self.records / self._max_records, self.bytes / self._max_bytes, self.parked / self._max_parked, behind)
         if used <= _FLOW_ON if self.held else used >= 1:
             self.held = not self.held
             self._source.hold([self._lane], held=self.held)

@@ -142,7 +142,7 @@ async def _sort(lane: LaneId, parts: Parts, fold: Fold, times: Times, checkpoint
     for row, flow in zip(open_rows, adopt, strict=True):
         parts.metrics.adopted_flows.labels(flow.facts.message_class or "", row.head.state.name.lower()).inc()
     parts.metrics.void_rows.inc(sum(row.void for row in fold.flows()))
-    neighbours, newest = await _neighbours(lane, parts, fold, times, adopt)
+    neighbours, newest = await _neighbours(lane, parts, fold, times, adopt, follow)
     for flow in (*adopt, *follow):
         newest.note(flow.facts)
     return Claimed(Epoch(fold.epoch), checkpoint, ledger, adopt, follow, start, neighbours, newest)
@@ -178,7 +178,9 @@ def _ranges(offsets: Sequence[int]) -> Iterator[Sequence[int]]:
             first = place
 
 
-async def _neighbours(lane: LaneId, parts: Parts, fold: Fold, times: Times, adopt: tuple[Flow, ...]) -> tuple[Neighbours, Newest]:
+async def _neighbours(
+    lane: LaneId, parts: Parts, fold: Fold, times: Times, adopt: tuple[Flow, ...], follow: tuple[Flow, ...]
+) -> tuple[Neighbours, Newest]:
     """Finished flows, as far back as a doubt may ask whose a candidate without a label is, or a code that waits is superseded by them."""
     answer_ms = int((parts.policy.timeout_s + parts.policy.provider_lag_s) * 1000)
     waiting = [flow.facts.occurred_at_ms for flow in adopt if flow.facts.message_class is MessageClass.OTP and not flow.state.settled]
@@ -187,12 +189,21 @@ async def _neighbours(lane: LaneId, parts: Parts, fold: Fold, times: Times, adop
     ended = tuple(fold.ended.since(first) if waiting else fold.ended.nameless_since(first))
     finished = [(row.key, row.value) for row in fold.flows() if row.head.finished and (waiting or row.head.nameless)]
     neighbours, newest, number = Neighbours(answer_ms), Newest(), 0
+    guesses: list[Flow] = []
+    named = {flow.facts.flow_id: flow for flow in follow if flow.ever_doubted}
     async for flow in _decoded(finished, _again(lane, parts, ended)):
         neighbours.note(flow, since_ms)
         newest.note(flow.facts)
+        if flow.guessed:
+            guesses.append(flow)
+        elif flow.ever_doubted and flow.state is State.ACCEPTED:
+            named[flow.facts.flow_id] = flow
         number += 1
         if number % _TURN == 0:
             await asyncio.sleep(0)  # other lanes are at work
+    for guess in guesses:  # an older row: a call has named another message since
+        if (now := named.get(guess.facts.flow_id)) is not None:
+            neighbours.note(now, since_ms, instead_of=guess)
     return neighbours, newest
 
 

@@ -58,13 +58,7 @@ async def _act(lane: Lane, live: Live, verdict: Verdict, begun: float) -> None:
         await _wait_on(lane, live, begun)
         return
     if isinstance(verdict, Found):
-        guessed = _is_guess(live, verdict)
-        if guessed:  # at once, for a neighbour's search may be answered before our row is valid
-            lane.neighbours.ids[verdict.tracking_id.casefold()] = lane.parts.clock.now_ms()
-        counts.words(lane.parts.metrics, verdict.report)
-        await lane.settle(live, Proven(verdict.tracking_id, verdict.attempt or 0, verdict.report, guessed))
-        for duplicate in verdict.duplicates:
-            await lane.settle(live, Proven(duplicate.tracking_id, duplicate.attempt or 0, None))
+        await _settle(lane, live, verdict)
     elif begun < _conclusive_at(lane, live):
         return
     elif isinstance(verdict, Ambiguous):
@@ -79,6 +73,18 @@ async def _act(lane: Lane, live: Live, verdict: Verdict, begun: float) -> None:
         await lane.attempt(live)
     else:
         await lane.settle(live, Ended(State.UNKNOWN, "not_found"))
+
+
+async def _settle(lane: Lane, live: Live, found: Found) -> None:
+    guessed = _is_guess(live, found)
+    if guessed:  # at once, for a neighbour's search may be answered before our row is valid
+        lane.neighbours.claim(found.tracking_id, live.id, lane.parts.clock.now_ms())
+    counts.words(lane.parts.metrics, found.report)
+    await lane.settle(live, Proven(found.tracking_id, found.attempt or 0, found.report, guessed))
+    if guessed and live.flow.tracking_id != found.tracking_id:  # a call was quicker
+        lane.neighbours.release(found.tracking_id, live.id)
+    for duplicate in found.duplicates:
+        await lane.settle(live, Proven(duplicate.tracking_id, duplicate.attempt or 0, None))
 
 
 async def _wait_on(lane: Lane, live: Live, begun: float) -> None:

@@ -66,14 +66,14 @@ async def poll(lane: Lane, live: Live) -> None:
     alone, live.poll_alone = live.poll_alone, False
     answer = await lane.parts.polls.ask(lane, live, facts.api, tracking_id, last=overdue, alone=alone)
     live.poll_deferred = min(live.poll_deferred + 1, _MOST_DEFERRED) if answer is POSTPONED else 0
-    if isinstance(answer, Postponed):
+    if isinstance(answer, Postponed) or live.flow.tracking_id != tracking_id:
         return
     before = live.flow
     if isinstance(answer, Unanswered):
         result = "not_found" if answer.reason == "not_found" else "unanswered"
     else:
         counts.words(lane.parts.metrics, answer)
-        after = await lane.settle(live, Reported(answer, Origin.POLL))
+        after = await lane.settle(live, Reported(answer, Origin.POLL, asked=tracking_id))
         result = "unchanged" if after is before else "changed"
     lane.parts.metrics.polls.labels(result).inc()
     if overdue and not live.flow.finished and (result != "unanswered" or _in_vain(lane, live)):
@@ -91,19 +91,20 @@ def _in_vain(lane: Lane, live: Live) -> bool:
     return now - live.unanswered_since >= _PATIENCE_S
 
 
-async def hear(lane: Lane, heard: Heard, prove: Callable[[], Awaitable[None]]) -> None:
+async def hear(lane: Lane, heard: Heard, prove: Callable[[], Awaitable[None]], waits: Callable[[], None]) -> None:
     """Apply one callback. It may come before the send's answer, twice, late, out of order, or for nobody: then it is a dead letter.
 
-    The letter is acknowledged before the callback counts as taken, so that no crash can lose it. Raises LaneLost, LaneStopped.
+    The letter is acknowledged before the callback counts as taken, so that no crash can lose it; ``waits`` is called when that
+    takes long. Raises LaneLost, LaneStopped.
     """
     callback = heard.callback
     if callback is None:
         letter = _callback_letter("CALLBACK_UNREADABLE", "the bytes are no callback", heard.record)
-        await letters.put(lane, letter, {"lane": str(lane.id)})
+        await letters.put(lane, letter, {"lane": str(lane.id)}, waits)
     else:
         live = await _find(lane, callback)
         if live is None or live.flow.state in _UNSENT:
-            await _orphan(lane, heard.record, callback, live, prove)
+            await _orphan(lane, heard.record, callback, live, prove, waits)
         else:
             report, before = callback.report, live.flow
             counts.words(lane.parts.metrics, report)
@@ -112,7 +113,7 @@ async def hear(lane: Lane, heard: Heard, prove: Callable[[], Awaitable[None]]) -
             except IllegalMove:
                 if live.flow.state not in _UNSENT:
                     raise
-                await _orphan(lane, heard.record, callback, live, prove)  # it ended unsent while the callback waited for its turn
+                await _orphan(lane, heard.record, callback, live, prove, waits)  # it ended unsent while the callback waited for its turn
             if report.status is None and (report.tracking_id is None or report == FlowReport(report.tracking_id, None)):
                 # Nobody could read its body, or the status in it: ask instead. A doubt's search is hurried by the first one only.
                 live.poll_alone = not live.flow.finished
@@ -133,7 +134,9 @@ async def _find(lane: Lane, callback: Callback) -> Live | None:
     return live or await _revive(lane, callback)
 
 
-async def _orphan(lane: Lane, record: Record, callback: Callback, live: Live | None, prove: Callable[[], Awaitable[None]]) -> None:
+async def _orphan(
+    lane: Lane, record: Record, callback: Callback, live: Live | None, prove: Callable[[], Awaitable[None]], waits: Callable[[], None]
+) -> None:
     """Whoever wakes up after the lane was taken over does not know what the new owner sent: first ``prove`` that it was still owned."""
     await prove()
     letter = replace(_callback_letter("CALLBACK_ORPHANED", "the flow is not known", record), flow_id=callback.flow_id)
@@ -143,7 +146,7 @@ async def _orphan(lane: Lane, record: Record, callback: Callback, live: Live | N
         said = "the flow was never sent"
         letter = replace(letter, detail=said, event_id=facts.event_id, rule=facts.rule, rules_version=facts.rules_version)
     log.warning("callback_orphaned", **known, attempt=callback.attempt)
-    await letters.put(lane, letter, known)
+    await letters.put(lane, letter, known, waits)
     lane.parts.metrics.callbacks_orphaned.inc()
 
 

@@ -54,7 +54,7 @@ class Lane:
         self.turns = Turns()
         self.agenda = Agenda(self)
         self.polls = PollBudget(parts.throttle)
-        self.backlog = Backlog(lane, parts)
+        self.backlog = Backlog(lane, parts, lambda: self.taken.open)
         self.neighbours = claimed.neighbours
         self.newest = claimed.newest
         self.recent: OrderedDict[str, Flow] = OrderedDict()  # just finished: most late callbacks are about these, and need no read
@@ -102,7 +102,7 @@ class Lane:
     async def settle(self, live: Live, event: Event) -> Flow:
         """Apply an event to a flow, journal it, emit it. Returns when the row is valid; raises LaneLost."""
         with self._kept(live):
-            if live.flow.state is not State.ACCEPTED:  # only send events name a recipient
+            if live.flow.state is not State.ACCEPTED or live.flow.guessed:  # only send events name a recipient
                 await planning.find_recipient(self, live)
             async with live.lock:
                 before = live.flow.acked(live.acks)
@@ -276,9 +276,7 @@ class Lane:
 
     def _stand(self, live: Live, flow: Flow, offset: int) -> None:
         """The row is valid: the flow is what it says, its events go out, its input may be committed."""
-        before, live.flow = live.flow, flow
-        live.acks = live.acks.intersection(number for number, _ in flow.pending)
-        facts = flow.facts
+        before, facts = live.stand(flow), flow.facts
         self.last_row = offset
         self._emit(live)
         counts.change(self.parts.metrics, before, flow)

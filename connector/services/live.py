@@ -56,6 +56,14 @@ class Live:
         self.since_ms = self.record.timestamp_ms if self.record is not None else self.flow.facts.occurred_at_ms
         self.emitted = self.flow.pending[0][0] - 1 if self.flow.pending else self.flow.out
 
+    def stand(self, flow: Flow) -> Flow:
+        """A valid row says so. Gives how it stood before."""
+        before, self.flow = self.flow, flow
+        self.acks = self.acks.intersection(number for number, _ in flow.pending)
+        if before.tracking_id != flow.tracking_id:  # another message than the one that was guessed: its deadline is its own
+            self.ends_at, self.unanswered, self.poll_deferred = None, 0, 0
+        return before
+
     @property
     def id(self) -> str:
         """Flow id."""

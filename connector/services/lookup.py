@@ -78,8 +78,8 @@ async def list_flows(
     def candidates(lane: LaneId, standing: Standing) -> Iterator[Found]:
         nonlocal count
         for row in standing.rows():
-            in_time = before_ms is None or since_ms(row.flow) < before_ms
-            if in_time and (not classes or row.flow.facts.message_class in classes):
+            chosen = listed.matches(row.flow) and (before_ms is None or since_ms(row.flow) < before_ms)
+            if chosen and (not classes or row.flow.facts.message_class in classes):
                 count += 1
                 yield Found(lane, row, standing.owner, unread="a list reads no statuses")
 

@@ -59,6 +59,7 @@ class Neighbours:
 
     def __init__(self, answer_ms: int) -> None:
         self.ids: dict[str, int] = {}  # tracking id, in lower case → time of acceptance
+        self._owners: dict[str, str] = {}  # of those: the flow that had it last
         self._answer_ms = answer_ms  # how long after a POST it may still be accepted
         self._lost: dict[Phone, dict[str, int]] = {}  # flows that ended in doubt, each with the time until when it may have been accepted
 
@@ -66,17 +67,27 @@ class Neighbours:
         """How a flow stands, ``instead_of`` how it did; of acceptances before ``since_ms`` nothing is kept."""
         if flow.facts.labelled:
             return
-        if instead_of is not None and instead_of.guessed:
-            for guessed in ids_of(instead_of).keys() - ids_of(flow).keys():
-                self.ids.pop(guessed, None)  # it was somebody else's, and may be that of a flow in doubt
+        if instead_of is not None and instead_of.guessed and instead_of.tracking_id and instead_of.tracking_id != flow.tracking_id:
+            self.release(instead_of.tracking_id, flow.facts.flow_id)
         if (flow.accepted_at_ms or since_ms) >= since_ms:
-            self.ids.update(ids_of(flow))
+            for tracking_id, at_ms in ids_of(flow).items():
+                self.claim(tracking_id, flow.facts.flow_id, at_ms)
         phone = phone_of(flow.facts)
         posted = [line.at_ms for line in flow.attempts if line.outcome in IN_QUESTION]
         if flow.state is State.UNKNOWN and posted and max(posted) + self._answer_ms >= since_ms:
             self._lost.setdefault(phone, {})[flow.facts.flow_id] = max(posted) + self._answer_ms
         elif phone in self._lost:
             self._lost[phone].pop(flow.facts.flow_id, None)
+
+    def claim(self, tracking_id: str, flow_id: str, at_ms: int) -> None:
+        """This flow has this id."""
+        self.ids[tracking_id.casefold()] = at_ms
+        self._owners[tracking_id.casefold()] = flow_id
+
+    def release(self, tracking_id: str, flow_id: str) -> None:
+        """It was a guess, and wrong: the id is somebody else's, perhaps that of a flow in doubt; unless another flow has it meanwhile."""
+        if self._owners.get(tracking_id.casefold()) == flow_id:
+            del self.ids[tracking_id.casefold()], self._owners[tracking_id.casefold()]
 
     def owns(self, tracking_id: str) -> bool:
         """A flow of this lane is known to have this id."""
@@ -97,7 +108,7 @@ class Neighbours:
         needed_ms = needed_since_ms(flows, now_ms)
         for tracking_id in old:
             if self.ids[tracking_id] < needed_ms:
-                del self.ids[tracking_id]
+                del self.ids[tracking_id], self._owners[tracking_id]
         for phone in lost:
             if all(until_ms < needed_ms for until_ms in self._lost[phone].values()):
                 del self._lost[phone]

@@ -181,7 +181,7 @@ async def _allowed(lane: Lane, *, last: bool) -> bool:
 
 async def _settle(lane: Lane, live: Live, report: FlowReport) -> None:
     before = live.flow
-    after = await lane.settle(live, Reported(report, Origin.POLL))
+    after = await lane.settle(live, Reported(report, Origin.POLL, asked=report.tracking_id))
     if after is not before:
         lane.parts.metrics.polls.labels("changed").inc()
 

@@ -87,11 +87,10 @@ def _broken_chain(statuses: Sequence[StatusSeen]) -> str | None:
     for status in statuses:
         if status.previous != before:
             return f"seq {status.seq} follows {status.previous}, but {before} came before"
-        if status.correction is not ended:
+        another = message is not None and status.tracking_id != message  # than a search had guessed, by a call
+        if status.correction is not (ended or another):
             return f"seq {status.seq} is {'a' if status.correction else 'no'} correction {'after' if ended else 'before'} the end"
-        if status.tracking_id != message:  # a call has named another one than a search had guessed: an end of the first is none of this one
-            ended, message = False, status.tracking_id
-        before, ended = status.status, ended or status.terminal
+        before, message, ended = status.status, status.tracking_id, status.terminal or (ended and not another)
     return None
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from connector.core.model import Record, RefusalKind, Refused
+from connector.services import backlog
 from connector.services.backlog import Backlog
 from connector.services.parts import Policy
 from connector.services.throttle import Breaker
@@ -45,31 +47,31 @@ def record(offset: int, size: int = 1) -> Record:
 def test_held_exactly_while_too_much_is_in_memory(events: list[tuple[int, int]], chance) -> None:  # type: ignore[no-untyped-def] # noqa: ANN001
     """Full at a bound, free again at half of both; every record counts once however many flows use it."""
     parts = Held()
-    backlog = Backlog(LANE, parts)  # type: ignore[arg-type]
+    held_back = Backlog(LANE, parts, lambda: 0)  # type: ignore[arg-type]
     using: list[Record] = []
     left: dict[int, int] = {}
     held = False
     for offset, (flows, size) in enumerate(events):
         one = record(offset, size)
-        backlog.arrive(one)
+        held_back.arrive(one)
         left[offset] = one.size
         held = held or len(left) >= 4 or sum(left.values()) >= 1000
         assert parts.held is held
-        backlog.hold(one, flows)
+        held_back.hold(one, flows)
         using += [one] * flows
         gone = [one] if not flows else []
         chance.shuffle(using)
         for _ in range(chance.randint(0, len(using))):
             done = using.pop()
-            backlog.release(done)
+            held_back.release(done)
             gone += [] if done in using else [done]
         for one_gone in gone:
             del left[one_gone.offset]
         if any(True for _ in gone) and held and len(left) <= 2 and sum(left.values()) <= 500:
             held = False
-        assert (backlog.records, backlog.bytes) == (len(left), sum(left.values()))
-    backlog.clear(flow_on=True)
-    assert (backlog.records, backlog.bytes, parts.held) == (0, 0, False)
+        assert (held_back.records, held_back.bytes) == (len(left), sum(left.values()))
+    held_back.clear(flow_on=True)
+    assert (held_back.records, held_back.bytes, parts.held) == (0, 0, False)
 
 
 async def test_the_input_is_held_while_nothing_can_be_sent(world: World) -> None:
@@ -99,6 +101,21 @@ async def test_a_held_lane_that_is_lost_flows_again(world: World) -> None:
     process.throttle.close(Breaker.BALANCE)
     await world.clock.advance(10)
     assert sorted(world.posts(world.flow_id(one, "sale")) for one in world.records) == [[1]] * 15
+    await process.stop()
+
+
+async def test_so_many_records_wait_behind_one_that_is_not_done(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While its dead letter is not taken the rest goes on, but not without end: a restart would read all of it again."""
+    monkeypatch.setattr(backlog, "MOST_BEHIND", 30)
+    process = await Process(world).start()
+    world.dead_letters.unavailable = True
+    await process.put(world.put(b"{"), seconds=1)
+    for _ in range(60):
+        await process.put(world.record("order", key=None), seconds=0.2)
+    assert (process.lane.taken.open, LANE in process.source.held, len(world.provider.posts)) == (30, True, 29)
+    world.dead_letters.unavailable = False
+    await world.clock.advance(20)
+    assert (len(world.provider.posts), LANE in process.source.held, world.committed[LANE]) == (60, False, 61)
     await process.stop()
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from connector.adapters.callback_codec import decode_callback
 from connector.core import rows
 from connector.core.flow import Ended, State
 from connector.core.model import Accepted, FlowStatus, Record, RefusalKind, Refused
 from connector.errors import LaneLost
 from connector.ports import Entry
+from connector.services import hearing
 from connector.services.parts import Policy
 from tests.service.world import LANE, Process, World, report
 
@@ -219,6 +222,42 @@ async def test_without_dead_letters_only_what_needs_one_waits(world: World) -> N
     await world.clock.advance(6)
     assert sorted(letter.reason for letter in world.dead_letters.letters) == ["BAD_JSON", ORPHANED]
     assert process.lane.callbacks.position == 1
+    await process.stop()
+
+
+async def test_orphans_that_wait_for_their_letters_hold_up_no_callback(world: World) -> None:
+    """A lost journal makes hundreds of them at once: the callbacks behind them are about flows that are known."""
+    process = await Process(world).start()
+    record = world.record()
+    await process.put(record, seconds=1)
+    world.dead_letters.unavailable = True
+    for _ in range(600):
+        await orphan(process, world)
+    process.call_back(record, "order", report("track-1"))
+    await world.clock.advance(5)
+    assert world.outputs("statuses")[-1]["status"] == "SUCCEEDED"
+    world.dead_letters.unavailable = False
+    await world.clock.advance(6)
+    assert len(world.dead_letters.letters) == 600
+    assert process.lane.callbacks.position == 601
+    await process.stop()
+
+
+async def test_so_many_callbacks_wait_behind_a_letter(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What lies behind one that is not done is kept in memory, and heard again after a restart: it is bounded."""
+    monkeypatch.setattr(hearing, "MOST_BEHIND", 20)
+    process = await Process(world).start()
+    record = world.record()
+    await process.put(record, seconds=1)
+    world.dead_letters.unavailable = True
+    await orphan(process, world)
+    for _ in range(50):
+        process.call_back(record, "order", report("track-1", FlowStatus.IN_PROGRESS))
+    await world.clock.advance(5)
+    assert process.lane.callbacks.open == 20
+    world.dead_letters.unavailable = False
+    await world.clock.advance(10)
+    assert (process.lane.callbacks.open, process.lane.callbacks.position) == (0, 51)
     await process.stop()
 
 

@@ -16,8 +16,9 @@ from connector.cli import options
 from connector.cli.flows_text import COLUMNS, flow_json, line, listed, looked_json, not_found, screen
 from connector.cli.options import print_json, print_table, print_text
 from connector.core import identity
-from connector.core.flow import Attempt, Flow, State
-from connector.core.model import MessageClass
+from connector.core.flow import Attempt, Flow, Intended, Reported, Silent, State, advance
+from connector.core.model import Accepted, Api, Channel, FlowReport, FlowStatus, MessageClass, Origin, StepReport, StepStatus
+from connector.core.progress import FlowProgress
 from connector.core.standing import Owner, Row
 from connector.core.wanted import Wanted
 from connector.ports import LaneId
@@ -94,10 +95,47 @@ def test_an_accepted_flow_says_how_long_it_took_and_what_it_cost() -> None:
         "sms",
         "0.0468",
     )
-    assert data["steps"] == [
-        {"order": 1, "channel": "viber", "status": "EXPIRED", "ended_at": "2027-01-15T08:00:00.010Z"},
-        {"order": 2, "channel": "sms", "status": "DELIVERED", "ended_at": "2027-01-15T08:00:00.020Z"},
+    steps = orjson.loads(orjson.dumps(data["steps"]))
+    assert [tuple(step[name] for name in ("order", "channel", "status", "reason_group", "ended_at")) for step in steps] == [
+        (1, "viber", "EXPIRED", "EXPIRED", "2027-01-15T08:00:00.010Z"),
+        (2, "sms", "DELIVERED", None, "2027-01-15T08:00:00.020Z"),
     ]
+    assert data["reason_group"] is None
+
+
+def test_a_code_that_reached_nobody_says_so_and_why() -> None:
+    """OTP's Succeeded only says that it was taken: a code whose steps all failed is undelivered, on the screen, in lists and as data."""
+    expired = StepReport(1, Channel.VIBER, StepStatus.EXPIRED, "EXPIRED", reason_group="EXPIRED", updated_at_ms=NOW + 10_000)
+    lost = StepReport(
+        2,
+        Channel.SMS,
+        StepStatus.UNDELIVERED,
+        "UNDELIVERED",
+        reason_group="UNREACHABLE",
+        detail="Unknown Number",
+        updated_at_ms=NOW + 12_000,
+    )
+    flow = advance(advance(Flow(facts(api=Api.OTP)), Intended(), NOW), Accepted("t1", 200, None), NOW + 500)
+    flow = advance(flow, Reported(FlowReport("t1", FlowStatus.SUCCEEDED, steps=(expired, lost)), Origin.CALLBACK, 1), NOW + 20_000)
+    shown = " ".join(screen(found(flow), TIMES, NOW + 60_000).split())
+    said = "Routee took it, and no step reached the person: viber EXPIRED (EXPIRED), sms UNDELIVERED (UNREACHABLE, Unknown Number)"
+    assert f"state ACCEPTED: {said}" in shown
+    assert "to do Is the phone right, and on?" in shown
+    assert line(found(flow), NOW + 60_000)[0] == "ACCEPTED UNDELIVERED"
+    assert line(found(flow), NOW + 60_000)[5] == "UNREACHABLE"
+    _, last = flow.pending[-1]
+    assert (last.body["status"], last.body["terminal"], last.body["delivered"], last.body["reason_group"]) == (
+        "SUCCEEDED",
+        True,
+        False,
+        "UNREACHABLE",
+    )
+    silent = advance(advance(advance(Flow(facts()), Intended(), NOW), Accepted("t1", 200, None), NOW), Silent(), NOW + 10**8)
+    assert (line(found(silent), NOW + 10**8)[0], line(found(silent), NOW + 10**8)[5]) == ("ACCEPTED UNKNOWN", "silent")
+    assert line(found(delivered()), NOW)[0] == "ACCEPTED DELIVERED"
+    bare = replace(flow, progress=FlowProgress(Api.STANDARD, FlowStatus.FAILED, terminal=True))
+    assert "no step reached the person · was" not in screen(found(bare), TIMES, NOW)
+    assert "\nstate     ACCEPTED: Routee took it, and no step reached the person\n" in screen(found(bare), TIMES, NOW)
 
 
 @settings(deadline=None)

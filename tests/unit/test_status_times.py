@@ -197,6 +197,39 @@ def test_the_delivery_is_when_it_was_whichever_comes_first(seen_first: bool) -> 
     assert [statuses(flow)[-1][name] for name in ("delivered_at", "delivered_by")] == [NOW + 11_000, "sms"]
 
 
+def test_what_was_told_of_a_step_outlives_its_next_status() -> None:
+    """SENT with a price, DELIVERED without one, in either order: the same is known in the end, and the last event has all of it."""
+    sent = replace(SMS, status=StepStatus.SENT, raw_status="Sent", country="GR", operator="Cosmote", parts=2, updated_at_ms=NOW + 5_000)
+    there = replace(SMS, price=None)
+    some = [doc(GOING, sent), doc(SUCCEEDED, there)]
+    one, other = told(told(taken(), some[0]), some[1]), told(told(taken(), some[1]), some[0])
+    assert one.progress == other.progress
+    for flow in (one, other):
+        step = statuses(flow)[-1]["step"]
+        assert [step[name] for name in ("status", "price", "country", "operator", "parts")] == ["DELIVERED", "0.03", "GR", "Cosmote", 2]
+
+
+def test_the_same_seen_document_twice_is_no_news() -> None:
+    """DELIVERED came without a time; SEEN tells when it was delivered, by a callback and again by a poll."""
+    delivered = replace(SMS, channel=Channel.VIBER, updated_at_ms=None)
+    seen = replace(delivered, status=StepStatus.SEEN, raw_status="Seen", updated_at_ms=NOW + 15_000, delivered_at_ms=NOW + 12_000)
+    flow = told(told(taken(), doc(SUCCEEDED, delivered)), doc(SUCCEEDED, seen))
+    assert statuses(flow)[-1]["delivered_at"] == NOW + 12_000
+    assert told(flow, doc(SUCCEEDED, seen)) is flow
+
+
+def test_an_event_of_a_step_gives_the_reason_that_is_known() -> None:
+    """A call that was terminated had no balance; a later document that calls it failed, with a price, does not change why."""
+    flow = taken()
+    for word, price in (("Terminated", None), ("Failed", 0.03)):
+        voice = {"type": "Voice", "order": 1, "status": {"name": word}, "price": price}
+        report = parse_flow({"trackingId": "t1", "status": "InProgress", "messages": [voice]})
+        assert report is not None
+        flow = told(flow, report)
+    steps = [(body["step"]["raw_status"], body["step"]["reason_group"], body["step"]["price"]) for body in statuses(flow)[1:]]
+    assert steps == [("Terminated", "BALANCE", None), ("Terminated", "BALANCE", "0.03")]
+
+
 def test_when_it_was_delivered_may_be_told_later_than_that_it_was() -> None:
     """OTP's webhook need not have the time, tracking has it: once."""
     flow = told(taken(), doc(SUCCEEDED, replace(SMS, updated_at_ms=None)))
@@ -437,6 +470,13 @@ def test_a_row_of_an_older_release_tells_a_delivery_without_a_time_no_later_one(
     seen = replace(SMS, order=1, channel=Channel.VIBER, status=StepStatus.SEEN)
     progress, (change,) = merge(old, doc(SUCCEEDED, seen), Origin.POLL)
     assert (progress.delivered_at_ms, change.delivered_at_ms, change.delivered_by) == (None, None, Channel.VIBER)
+
+
+def test_a_flow_that_failed_before_the_upgrade_has_the_usual_reason() -> None:
+    """Its row tells no reason: that of its last step's status stands in later corrections."""
+    old = FlowProgress.from_compact(["sF2", "1vE2cF", 2, 2])
+    _, (change,) = merge(old, doc(FAILED, total_price=Decimal("0.04")), Origin.POLL)
+    assert change.reason_group == "PROVIDER"
 
 
 def test_a_clock_that_was_set_back_makes_no_negative_time() -> None:

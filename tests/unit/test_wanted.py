@@ -93,6 +93,12 @@ def test_a_list_goes_by_the_head(steps: list[tuple[Flow, object, Flow]]) -> None
         assert not Listed(frozenset({"invalid"} - {state})).may_match(*row) or state == "invalid"
         assert Listed(frozenset({"open"})).may_match(*row) is not flow.state.settled
         assert Listed(frozenset({"followed"})).may_match(*row) is (flow.state is State.ACCEPTED and not flow.finished)
+        undelivered = Listed(frozenset({"undelivered"}))
+        is_one = flow.progress is not None and flow.progress.undelivered
+        assert undelivered.matches(flow) is is_one
+        assert undelivered.may_match(*row) or not is_one
+        for words in ((), ("open",), ("followed",), (state,)):
+            assert Listed(frozenset(words)).matches(flow) is Listed(frozenset(words)).may_match(*row)
 
 
 @given(some_facts)
