@@ -1,4 +1,4 @@
-"""How well messages arrive: delivery rate by channel, and how often a fallback reaches whom the first step did not.
+"""How well messages arrive and what they cost: by channel, and how often a fallback reaches whom the first step did not.
 
     python examples/delivery_report.py --bootstrap-servers localhost:9092 --since 24h
 
@@ -9,6 +9,8 @@ confluent-kafka, and for Avro the connector's package, which has the schemas. Wh
 * Take the last decision of a flow: a ``correction`` replaces an earlier one; a ``duplicate`` only tells that a person may have got two.
 * Take times from the event, not from the record: ``sent_at``, ``accepted_at``, ``delivered_at``, ``step.ended_at``.
 * Of a flow's statuses count those of its last ``tracking_id``: a correction may name another one.
+* Count flows by their decision: of one that was decided before the window only later statuses lie in it, so it is left out.
+* Take the price of a step from its last event: failed ones may cost as well. They need not add up to the flow's last ``total_price``.
 * Order a flow's statuses by ``seq``. ``delivered`` says that a person was reached; ``SUCCEEDED`` of an OTP only says that it was taken.
 """
 
@@ -24,6 +26,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -44,6 +47,7 @@ class Step:
     seq: int = 0
     status: str = ""
     reached_after_s: float | None = None  # from the POST until it arrived
+    price: Decimal | None = None
 
 
 @dataclass
@@ -56,6 +60,7 @@ class Flow:
     delivered: bool = False
     terminal: bool = False
     seq: int = 0
+    price: Decimal | None = None  # of all
     tracking_id: str | None = None
     accepted_after_s: float | None = None  # from the POST
     delivered_after_s: float | None = None  # from the POST, by whichever step
@@ -68,6 +73,7 @@ class Share:
 
     tried: int = 0
     delivered: int = 0
+    price: Decimal = Decimal(0)
 
     @property
     def rate(self) -> float | None:
@@ -111,6 +117,7 @@ class Report:
                 flow.steps.clear()
             flow.tracking_id = event["tracking_id"]
             flow.seq, flow.delivered, flow.terminal = event["seq"], event["delivered"], event["terminal"]
+            flow.price = amount(event["total_price"])
             flow.accepted_after_s = seconds_between(event.get("sent_at"), event["accepted_at"])
             flow.delivered_after_s = seconds_between(event.get("sent_at"), event.get("delivered_at"))
         told = event["step"]
@@ -118,52 +125,59 @@ class Report:
             return
         step = flow.steps.setdefault(told["order"], Step(told["channel"]))
         if event["seq"] > step.seq:
-            step.seq, step.status = event["seq"], told["status"]
+            step.seq, step.status, step.price = event["seq"], told["status"], amount(told["price"])
             step.reached_after_s = seconds_between(event.get("sent_at"), told.get("ended_at")) if told["status"] in REACHED else None
 
+    @property
+    def decided(self) -> Sequence[Flow]:
+        """Flows whose decision was read."""
+        return [flow for flow in self.flows.values() if flow.outcome is not None]
+
     def outcomes(self) -> dict[str, int]:
-        """Flows by their decision as it stands; of some only later statuses may lie in the time that was read."""
-        words = [flow.outcome or "decided before" for flow in self.flows.values()]
+        """Flows by their decision as it stands."""
+        words = [flow.outcome or "" for flow in self.decided]
         return {word: words.count(word) for word in sorted(set(words))}
 
     def accepted(self, kind: str | None = None) -> Share:
         """Flows that Routee took, of a class or of all, and how many of them reached a person."""
         chosen = [flow for flow in self.flows.values() if flow.outcome == "ACCEPTED" and kind in {None, flow.kind}]
-        return Share(len(chosen), sum(flow.delivered for flow in chosen))
+        return Share(len(chosen), sum(flow.delivered for flow in chosen), sum((flow.price or Decimal(0) for flow in chosen), Decimal(0)))
 
     def channels(self) -> dict[str, Share]:
         """By channel: steps that were tried, and those that reached the person."""
         shares: dict[str, Share] = {}
-        for flow in self.flows.values():
+        for flow in self.decided:
             for step in flow.steps.values():
                 share = shares.setdefault(step.channel, Share())
                 share.tried += 1
                 share.delivered += step.status in REACHED
+                share.price += step.price or 0
         return dict(sorted(shares.items()))
 
     def fallbacks(self) -> dict[str, Share]:
         """``viber → sms``: how often the second was tried because the first failed, and how often it reached the person."""
         shares: dict[str, Share] = {}
-        for flow in self.flows.values():
+        for flow in self.decided:
             orders = sorted(flow.steps)
             for first, second in itertools.pairwise(orders):
                 if flow.steps[first].status in FAILED:
                     share = shares.setdefault(f"{flow.steps[first].channel} → {flow.steps[second].channel}", Share())
                     share.tried += 1
                     share.delivered += flow.steps[second].status in REACHED
+                    share.price += flow.steps[second].price or 0
         return dict(sorted(shares.items()))
 
     def median_s(self, channel: str) -> float | None:
         """Half of the messages of this channel had arrived so soon after the POST; the steps before it are part of that time."""
-        return median(step.reached_after_s for flow in self.flows.values() for step in flow.steps.values() if step.channel == channel)
+        return median(step.reached_after_s for flow in self.decided for step in flow.steps.values() if step.channel == channel)
 
     def acceptance_s(self) -> float | None:
         """Half of the flows were accepted so soon after their POST."""
-        return median(flow.accepted_after_s for flow in self.flows.values())
+        return median(flow.accepted_after_s for flow in self.decided)
 
     def delivery_s(self, kind: str | None = None) -> float | None:
         """Half of the flows that reached a person had done so so soon after their POST; of a class or of all."""
-        return median(flow.delivered_after_s for flow in self.flows.values() if kind in {None, flow.kind})
+        return median(flow.delivered_after_s for flow in self.decided if kind in {None, flow.kind})
 
     @property
     def under_way(self) -> int:
@@ -238,6 +252,11 @@ def seconds_between(start: str | None, end: str | None) -> float | None:
     return None if start is None or end is None else (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds()
 
 
+def amount(text: str | Decimal | None) -> Decimal | None:
+    """Money, as JSON or as Avro has it."""
+    return None if text is None else Decimal(text)
+
+
 def median(times: Iterable[float | None]) -> float | None:
     """Of those that are known."""
     known = [seconds for seconds in times if seconds is not None]
@@ -251,11 +270,15 @@ def as_data(report: Report) -> dict[str, Any]:
     """The whole report."""
 
     def shares(found: Mapping[str, Share]) -> dict[str, Any]:
-        return {name: {"tried": share.tried, "delivered": share.delivered, "rate": share.rate} for name, share in found.items()}
+        return {
+            name: {"tried": share.tried, "delivered": share.delivered, "rate": share.rate, "price": f"{share.price:f}"}
+            for name, share in found.items()
+        }
 
-    kinds = sorted({flow.kind for flow in report.flows.values() if flow.kind})
+    kinds = sorted({flow.kind for flow in report.decided if flow.kind})
     return {
-        "flows": len(report.flows),
+        "flows": len(report.decided),
+        "decided_before": len(report.flows) - len(report.decided),
         "outcomes": report.outcomes(),
         "accepted": shares({"all": report.accepted(), **{kind: report.accepted(kind) for kind in kinds}}),
         "under_way": report.under_way,
@@ -271,8 +294,11 @@ def as_data(report: Report) -> dict[str, Any]:
 def as_text(report: Report) -> str:
     """The same for people."""
     outcomes = ", ".join(f"{count} {word}" for word, count in report.outcomes().items())
-    lines = [f"{len(report.flows)} flows: {outcomes}", f"{report.under_way} accepted ones are still under way", ""]
-    kinds = sorted({flow.kind for flow in report.flows.values() if flow.kind})
+    lines = [f"{len(report.decided)} flows: {outcomes}", f"accepted and still under way: {report.under_way}"]
+    if before := len(report.flows) - len(report.decided):
+        lines.append(f"left out, as they were decided before: {before}")
+    lines.append("")
+    kinds = sorted({flow.kind for flow in report.decided if flow.kind})
     delivery = {"all": report.delivery_s(), **{kind: report.delivery_s(kind) for kind in kinds}}
     lines += table("accepted", {"all": report.accepted(), **{kind: report.accepted(kind) for kind in kinds}}, halves(delivery))
     lines += table("channel", report.channels(), halves({channel: report.median_s(channel) for channel in report.channels()}))
@@ -287,10 +313,12 @@ def halves(medians: Mapping[str, float | None]) -> dict[str, str]:
 
 def table(title: str, shares: Mapping[str, Share], remarks: Mapping[str, str] | None = None) -> list[str]:
     """Lines of one table."""
-    lines = [f"{title:<24}{'tried':>8}{'delivered':>11}{'rate':>9}"]
+    lines = [f"{title:<24}{'tried':>8}{'delivered':>11}{'rate':>9}{'price':>11}"]
     for name, share in shares.items():
         rate = "–" if share.rate is None else f"{share.rate:.1%}"
-        lines.append(f"{name:<24}{share.tried:>8}{share.delivered:>11}{rate:>9}   {(remarks or {}).get(name, '')}".rstrip())
+        lines.append(
+            f"{name:<24}{share.tried:>8}{share.delivered:>11}{rate:>9}{share.price:>11.4f}   {(remarks or {}).get(name, '')}".rstrip()
+        )
     return [*lines, ""]
 
 
@@ -302,6 +330,14 @@ def since(text: str) -> int:
     return int((time.time() - int(found[1]) * SECONDS[found[2]]) * 1000)
 
 
+def pair(text: str) -> tuple[str, str]:
+    """``name=value``."""
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise argparse.ArgumentTypeError("write NAME=VALUE, as in security.protocol=SSL")
+    return name, value
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit code 1 where Kafka cannot be read."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
@@ -309,14 +345,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--sends", default="failover.sends", metavar="TOPIC")
     parser.add_argument("--statuses", default="failover.statuses", metavar="TOPIC")
     parser.add_argument("--since", type=since, metavar="DURATION", help="only events of the last 90s, 15m, 24h, 7d; else all there are")
-    parser.add_argument("--property", action="append", default=[], metavar="NAME=VALUE", help="of librdkafka: TLS, SASL …")
+    parser.add_argument("--property", type=pair, action="append", default=[], metavar="NAME=VALUE", help="of librdkafka: TLS, SASL …")
     parser.add_argument("--json", action="store_true")
     chosen = parser.parse_args(arguments)
     consumer = Consumer(
         {
             "log_level": 0,  # what is wrong is told once, at the end
             "group.id": "delivery-report",  # librdkafka wants one; nothing is joined or committed under it
-            **dict(one.split("=", 1) for one in chosen.property),
+            **dict(chosen.property),
             "bootstrap.servers": chosen.bootstrap_servers,
             "enable.auto.commit": False,
             "enable.partition.eof": True,

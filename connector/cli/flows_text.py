@@ -142,6 +142,10 @@ def not_found(wanted: Wanted, looked: Looked, group: str, window_ms: int) -> str
         lines.append(f"its hash is {wanted.phone_hash.hex()}, if privacy.pepper is that of the workers; so it stands in the output topics")
     elif _LIKE_A_PHONE.fullmatch(wanted.text):
         lines.append("a phone is read with its country code only: +30…")
+    if wanted.coordinates is not None:
+        lines.append("a record without a value, or with an event id that was known, has no flow of its own: see duplicate_event in the log")
+    if wanted.is_phone:
+        lines.append("an event whose phone could not be read has no hash: flows ls --state invalid")
     lines.append(f"what is older than {format_duration(window_ms)} (lane.dedup_window) and ended may be gone; look in the output topics")
     if looked.waiting:
         records = "1 record" if looked.waiting == 1 else f"{looked.waiting} records"
@@ -209,9 +213,6 @@ def flow_json(found: Found, times: Times, now_ms: int) -> Mapping[str, object]:
         "api": facts.api,
         "channels": facts.channels,
         "recipient_hash": facts.recipient_hash.hex() if facts.recipient_hash else None,
-        "tracking_id": flow.tracking_id,
-        "guessed": flow.guessed,
-        "duplicates": flow.duplicates,
         "state": flow.state.name,
         "says": state_words(flow),
         "finished": flow.finished,
@@ -240,6 +241,9 @@ def _progress(flow: Flow) -> dict[str, object]:
     known = flow.progress
     price = known.total_price if known else None
     return {
+        "tracking_id": flow.tracking_id,
+        "guessed": flow.guessed,
+        "duplicates": flow.duplicates,
         "sent_at": _iso(flow.posted_at_ms),
         "accepted_at": _iso(flow.accepted_at_ms),
         "status": known.status if known else None,

@@ -206,7 +206,8 @@ def one_of(known: Iterable[str], what: str) -> Check:
 
 def uuid(text: str) -> Complaint | None:
     """A UUID in its usual form."""
-    return None if _UUID.fullmatch(text) else Complaint("FIELD_INVALID", "this is no UUID (0aac888f-2ee2-4112-9659-1755a951966a)")
+    is_one = _UUID.fullmatch(text) is not None
+    return None if is_one else Complaint("FIELD_INVALID", "this is no UUID; one looks like 0aac888f-2ee2-4112-9659-1755a951966a")
 
 
 def sms_sender(text: str) -> Complaint | None:

@@ -127,7 +127,8 @@ _UNDELIVERED: Mapping[str, str] = {
 def reason_words(flow: Flow) -> tuple[str, str]:
     """What the flow's own reason code means, and what to do about it; empty where there is nothing to say."""
     if flow.state is State.ACCEPTED and flow.progress is not None and flow.progress.undelivered:
-        return "", _UNDELIVERED.get(status.reason_group(flow.progress) or "", "")
+        group = status.reason_group(flow.progress) or ""
+        return (f"why it reached nobody: {group}", _UNDELIVERED[group]) if group in _UNDELIVERED else ("", "")
     code = flow.reason
     if code is None and flow.state in {State.DOUBT, State.INTENT, State.NOT_SENT} and flow.attempts:
         code = flow.attempts[-1].reason

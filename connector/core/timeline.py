@@ -70,6 +70,8 @@ def _is_before(line: Line, order: int, other: tuple[Line, int]) -> bool:
 def _attempt(attempt: Attempt) -> Line:
     if attempt.outcome == "DOUBT":
         return Line(attempt.at_ms, US, f"attempt {attempt.n}: in doubt: {_doubt(attempt)}")
+    if attempt.outcome == "ACCEPTED" and attempt.reason:
+        return Line(attempt.at_ms, US, f"attempt {attempt.n}: ACCEPTED, as was found after a doubt: {_doubt(attempt)}")
     outcome = "under way" if attempt.outcome == "INTENT" else attempt.outcome
     facts = [f"HTTP {attempt.http_status}"] if attempt.http_status else []
     facts += [attempt.reason] if attempt.reason else []

@@ -39,7 +39,11 @@ def delivered() -> Flow:
     viber = StepReport(1, Channel.VIBER, StepStatus.EXPIRED, "Expired", price=Decimal("0.01"))
     sms = StepReport(2, Channel.SMS, StepStatus.DELIVERED, "Delivered")
     flow = advance(flow, Reported(FlowReport("t1", FlowStatus.IN_PROGRESS, steps=(viber,)), Origin.CALLBACK, 1), NOW + 10_000)
-    return advance(flow, Reported(FlowReport("t1", FlowStatus.SUCCEEDED, steps=(viber, sms)), Origin.CALLBACK, 1), NOW + 20_000)
+    return advance(
+        flow,
+        Reported(FlowReport("t1", FlowStatus.SUCCEEDED, total_price=Decimal("0.04"), steps=(viber, sms)), Origin.CALLBACK, 1),
+        NOW + 20_000,
+    )
 
 
 @pytest.mark.parametrize("encoding", ["json", "avro"])
@@ -47,11 +51,11 @@ def test_a_fallback_that_works_is_counted_as_one(encoding: str) -> None:
     """By channel, by fallback, and how soon; the same of JSON and of Avro."""
     found = told(*written(delivered(), encoding))
     assert found["channels"] == {
-        "sms": {"tried": 1, "delivered": 1, "rate": 1.0},
-        "viber": {"tried": 1, "delivered": 0, "rate": 0.0},
+        "sms": {"tried": 1, "delivered": 1, "rate": 1.0, "price": "0"},
+        "viber": {"tried": 1, "delivered": 0, "rate": 0.0, "price": "0.01"},
     }
-    assert found["fallbacks"] == {"viber → sms": {"tried": 1, "delivered": 1, "rate": 1.0}}
-    assert found["accepted"]["transactional"] == {"tried": 1, "delivered": 1, "rate": 1.0}
+    assert found["fallbacks"] == {"viber → sms": {"tried": 1, "delivered": 1, "rate": 1.0, "price": "0"}}
+    assert found["accepted"]["transactional"] == {"tried": 1, "delivered": 1, "rate": 1.0, "price": "0.04"}
     assert found["median_seconds"] == {"sms": 20.0, "viber": None}
     assert found["median_seconds_to_acceptance"] == 5.0
     assert found["median_seconds_to_delivery"] == {"all": 20.0, "transactional": 20.0}
@@ -88,9 +92,17 @@ def test_statuses_of_somebody_else_s_message_are_left_out() -> None:
     for events in (written(flow), [*reversed(written(flow))]):
         found = told(*events)
         assert (found["accepted"]["all"]["delivered"], found["under_way"]) == (0, 1)
-        assert found["channels"] == {"sms": {"tried": 1, "delivered": 0, "rate": 0.0}}
+        assert found["channels"] == {"sms": {"tried": 1, "delivered": 0, "rate": 0.0, "price": "0"}}
+
+
+def test_a_flow_that_was_decided_before_is_left_out() -> None:
+    """Of it only late statuses lie in the window: rates and costs are those of whole flows."""
+    events = [event for event in written(delivered()) if event[0] == "status"]
+    found = told(*events)
+    assert (found["flows"], found["decided_before"], found["channels"], found["fallbacks"]) == (0, 1, {}, {})
+    assert found["median_seconds_to_delivery"] == {"all": None}
 
 
 def test_nothing_is_a_report_too() -> None:
     """Empty topics divide by nothing."""
-    assert told()["accepted"]["all"] == {"tried": 0, "delivered": 0, "rate": None}
+    assert told()["accepted"]["all"] == {"tried": 0, "delivered": 0, "rate": None, "price": "0"}

@@ -64,6 +64,12 @@ spec:
             {{- if .callbacks }}
             - {name: callbacks, containerPort: 8080}
             {{- end }}
+          {{- if .callbacks }}
+          # Load balancers learn only after a moment that the pod goes: until then its public port still answers.
+          lifecycle:
+            preStop:
+              exec: {command: [sleep, "5"]}
+          {{- end }}
           # A claim reads its journal to the end before the pod has started: up to five minutes.
           startupProbe:
             httpGet: {path: /startupz, port: admin}
