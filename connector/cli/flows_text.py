@@ -6,6 +6,7 @@ Whatever an event or Routee wrote is shown: a time outside the years 1 to 9999 a
 from __future__ import annotations
 
 import re
+import shutil
 import textwrap
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
@@ -30,6 +31,7 @@ COLUMNS: Final = ("STATE", "FOR", "CLASS", "RULE", "TRIES", "REASON", "LANE", "E
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _WIDTH: Final = 118
+_NARROWEST: Final = 30
 _LABEL: Final = 10
 _ENDED: Final = ",".join(state.name.lower() for state in State if state.settled)
 _LIKE_A_PHONE: Final = re.compile(r"[\d\s().-]{6,20}")
@@ -70,7 +72,7 @@ def _screen(found: Found, times: Times, now_ms: int) -> Iterator[str]:
     lines = timeline(flow, found.statuses)
     width = max(len(visible(line.origin)) for line in lines)
     for line in lines:
-        yield f"  {_time(line.at_ms)}  {visible(line.origin).ljust(width)}  {visible(line.what)}"
+        yield _filled(f"  {_time(line.at_ms)}  {visible(line.origin).ljust(width)}  ", line.what)
     if found.unread:
         yield f"  ({visible(found.unread)})"
     yield ""
@@ -83,7 +85,14 @@ def _screen(found: Found, times: Times, now_ms: int) -> Iterator[str]:
 
 
 def _labelled(label: str, text: str) -> str:
-    return textwrap.fill(visible(text), _WIDTH, initial_indent=label.ljust(_LABEL), subsequent_indent=" " * _LABEL, break_on_hyphens=False)
+    return _filled(label.ljust(_LABEL), text)
+
+
+def _filled(head: str, text: str) -> str:
+    """The text behind its head, in as many lines as the terminal's width asks for; a pipe has room enough."""
+    width = max(len(head) + _NARROWEST, min(shutil.get_terminal_size((_WIDTH, 0)).columns, _WIDTH))
+    lines = textwrap.TextWrapper(width, head, " " * len(head), break_on_hyphens=False, break_long_words=False)
+    return lines.fill(visible(text))
 
 
 def _tenant(facts: Facts) -> str:

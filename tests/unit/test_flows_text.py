@@ -103,6 +103,16 @@ def test_an_accepted_flow_says_how_long_it_took_and_what_it_cost() -> None:
     assert data["reason_group"] is None
 
 
+@pytest.mark.parametrize("columns", [20, 80, 300])
+def test_a_screen_fits_the_terminal(monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
+    """Long lines go on below their text; no width takes a word away."""
+    whole = screen(found(delivered()), TIMES, NOW).split()
+    monkeypatch.setenv("COLUMNS", str(columns))
+    shown = screen(found(delivered()), TIMES, NOW)
+    assert max(map(len, shown.splitlines())) <= max(columns, 75)
+    assert shown.split() == whole
+
+
 def test_a_code_that_reached_nobody_says_so_and_why() -> None:
     """OTP's Succeeded only says that it was taken: a code whose steps all failed is undelivered, on the screen, in lists and as data."""
     expired = StepReport(1, Channel.VIBER, StepStatus.EXPIRED, "EXPIRED", reason_group="EXPIRED", updated_at_ms=NOW + 10_000)
