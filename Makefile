@@ -103,7 +103,7 @@ image-check: $(VENV)/.dev ## Build the image and try it with Kafka and the simul
 	@$(BIN)/python scripts/check_image.py
 
 clean: ## Remove the environment and all caches
-	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage build dist
+	@rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage build dist
 
 # ---------------------------------------------------------------------------------------------------------------- environment
 $(VENV)/.made:

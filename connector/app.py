@@ -120,16 +120,21 @@ class Connector:
             rules=self.rules.version,
             routee=settings.routee.base_url,
             admin=settings.admin.listen,
-            callbacks=settings.callbacks.listen if settings.callbacks.public_url else None,
+            callbacks=settings.callbacks.listen if self._listens else None,
             open_files=open_files.limit(),
         )
         log.debug("settings", **dotted(redacted(settings)))
+
+    @property
+    def _listens(self) -> bool:
+        """Whether this process takes callbacks."""
+        return self.role != "worker" and self.settings.callbacks.public_url is not None
 
     async def _serve(self, stack: AsyncExitStack, topics: wiring.Topics) -> None:
         """Callbacks, lanes, or both, as the role says."""
         producer = KafkaProducer(self.options, self.metrics)
         stack.push_async_callback(self._close, "producer", lambda: producer.close(_FLUSH_S))
-        if self.role != "worker" and self.settings.callbacks.public_url is not None:
+        if self._listens:
             sink = KafkaCallbackSink(self.options.group_id, producer, encode_callback)
             ingress = Ingress(sink, self.settings.callbacks.keys, self.clock, self.metrics)
             server = HttpServer(callbacks_app(ingress), self.settings.callbacks.listen, "callbacks.listen")
@@ -137,6 +142,7 @@ class Connector:
             stack.push_async_callback(self._close, "callbacks port", lambda: server.stop(2.0))
         if self.role == "ingress":
             self.started_up = True
+            log.info("ready")
             await self.stopping.wait()
             return
         registry = self._registry(stack)

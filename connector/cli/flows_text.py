@@ -159,6 +159,7 @@ def not_found(wanted: Wanted, looked: Looked, group: str, window_ms: int) -> str
     if looked.waiting:
         records = "1 record" if looked.waiting == 1 else f"{looked.waiting} records"
         lines.append(f"the input holds {records} that no worker had taken when the lanes last wrote a checkpoint: it may be among them")
+        lines.append("why they wait: failover_lanes, failover_breaker_state")
     return "\n".join(lines) + "\n"
 
 

@@ -67,7 +67,8 @@ def _resolved(after: Flow) -> None:
     """A doubt has ended. Found is good news; anything else is worth a look."""
     say = log.info if after.state is State.ACCEPTED else log.warning
     resolution = _RESOLUTIONS.get(after.state, after.state.name.lower())
-    say("doubt_resolved", **named(after.facts), resolution=resolution, reason=after.reason)
+    why = {"reason": after.reason} if after.reason else {}
+    say("doubt_resolved", **named(after.facts), resolution=resolution, **why)
 
 
 def _decided(before: Flow, after: Flow) -> None:
