@@ -115,7 +115,7 @@ _FAILED_RANK = 4
 
 
 _UNDELIVERED: Mapping[str, str] = {
-    "UNREACHABLE": "Is the phone right, and on? `detail` tells; a new event sends anew.",
+    "UNREACHABLE": "Is the phone right, and on? A new event sends anew.",
     "BLOCKED": "The person or the network blocks such messages: another channel, or ask the person.",
     "EXPIRED": "It could not be reached in the steps' `ttl`: a new event sends anew.",
     "REJECTED": "Ask Routee: the network refuses the sender, or the text.",
