@@ -51,6 +51,8 @@ class Hearing:
         lane = self._lane
         while True:
             await self._came.wait()
+            while lane.callbacks.open >= MOST_BEHIND:
+                await lane.parts.clock.sleep(_LOOK_AGAIN_S)
             await self.free.acquire()
             if lane.draining:
                 return
@@ -59,8 +61,6 @@ class Hearing:
                 self._came.clear()
             if len(self._waiting) <= _MOST // 2:
                 self._hold(held=False)
-            while lane.callbacks.open >= MOST_BEHIND:
-                await lane.parts.clock.sleep(_LOOK_AGAIN_S)
             lane.callbacks.take(heard.record.offset)
             place = _Place(self)
             lane.hear(self._hear(heard, place), place.leave)
