@@ -45,6 +45,7 @@ _COMPACT_STEP = re.compile(r"(\d+)([a-z])([A-Z])", re.ASCII)
 _COMPACT_STEPS = re.compile(r"(?:\d+[a-z][A-Z])*", re.ASCII)
 _DELIVERED, _TERMINAL, _SILENT = 1, 2, 4
 _COMPACT_FIELDS = 5
+_TOLD = ("raw_status", "reason_group", "detail", "price", "country", "operator", "parts")  # in rows, in this order: only add behind it
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,12 +194,12 @@ def _steps_of(compact: str, ends: Sequence[int | None], told: Sequence[Sequence[
 
 
 def _told_of(step: StepProgress) -> list[Any]:
-    price = None if step.price is None else f"{step.price:f}"
-    return [step.raw_status, step.reason_group, step.detail, price, step.country, step.operator, step.parts]
+    facts = [getattr(step, name) for name in _TOLD]
+    return [f"{fact:f}" if isinstance(fact, Decimal) else fact for fact in facts]
 
 
 def _told_from(facts: Sequence[Any]) -> dict[str, Any]:
-    known = dict(zip(("raw_status", "reason_group", "detail", "price", "country", "operator", "parts"), facts, strict=False))
+    known = dict(zip(_TOLD, facts, strict=False))
     if known.get("price") is not None:
         known["price"] = Decimal(known["price"])
     return known
