@@ -14,8 +14,8 @@ Json = dict[str, Any]
 _TEXT: Final = "^[A-Za-z0-9_-]+$"
 _ANSWERS: Final = {
     "200": "Kafka has it.",
-    "408": "Its body did not come whole in time: call again.",
     "404": "No key of ours has signed this path. Every other path and method is answered just so.",
+    "408": "Its body did not come whole in time: call again.",
     "429": "As 404, from a source that has had too many of them. A signed path never gets it.",
     "503": f"Kafka is away or takes longer than {BUDGET_S} s, or {MOST_WAITING} callbacks are waiting for it: call again.",
 }
